@@ -1,0 +1,105 @@
+#include "base/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+static volatile sig_atomic_t stop_seen, hangup_seen, report_seen;
+static int wake_pipe[2] = {-1, -1};
+
+static void wake(void)
+{
+    int saved = errno;
+
+    /* A full pipe is as readable as it gets. */
+    if (write(wake_pipe[1], "", 1) < 0)
+        errno = saved;
+    errno = saved;
+}
+
+static void on_stop(int signo)
+{
+    (void)signo;
+    stop_seen = 1;
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    wake();
+}
+
+static void on_note(int signo)
+{
+    if (signo == SIGHUP)
+        hangup_seen = 1;
+    else
+        report_seen = 1;
+    wake();
+}
+
+static void handle(int signo, void (*handler)(int))
+{
+    struct sigaction action = {.sa_handler = handler};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(signo, &action, NULL);
+}
+
+bool signals_install(void)
+{
+    if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
+        log_error("could not create a pipe: %m");
+        return false;
+    }
+    handle(SIGINT, on_stop);
+    handle(SIGTERM, on_stop);
+    handle(SIGHUP, on_note);
+    handle(SIGUSR1, on_note);
+    handle(SIGPIPE, SIG_IGN);
+    return true;
+}
+
+int signals_fd(void)
+{
+    return wake_pipe[0];
+}
+
+void signals_drain(void)
+{
+    char bytes[64];
+
+    while (read(wake_pipe[0], bytes, sizeof bytes) > 0)
+        continue;
+}
+
+bool signals_stop(void)
+{
+    return stop_seen;
+}
+
+static bool take(volatile sig_atomic_t *note)
+{
+    bool seen = *note;
+
+    *note = 0;
+    return seen;
+}
+
+bool signals_take_hangup(void)
+{
+    return take(&hangup_seen);
+}
+
+bool signals_take_report(void)
+{
+    return take(&report_seen);
+}
+
+void signals_die_of_pipe(void)
+{
+    handle(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+    _exit(128 + SIGPIPE); /* SIGPIPE is blocked: the nearest thing to it */
+}
