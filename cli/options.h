@@ -1,0 +1,128 @@
+/*
+ * options - what the user asked for.
+ *
+ * One const table (options.c) names every option, its kind and where its value goes; --help is
+ * printed from the same table.  options_parse() reads the command line, then checks everything
+ * that can be checked without a server in one pass.  From then on the struct is const: it says
+ * what was wanted, never what is going on.
+ *
+ * All strings borrow from argv or from string literals, and live as long as the process.
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include "cdcdump.h"
+
+/* Values of a repeatable option, in the order given. */
+struct string_list {
+    const char **items;
+    size_t count;
+};
+
+enum startup_mode {
+    MODE_INITIAL,
+    MODE_LATEST_OFFSET,
+    MODE_NEVER, /* like latest-offset, but an existing slot is read from its confirmed position */
+    MODE_COMMITTED_OFFSET,
+    MODE_SNAPSHOT,
+    MODE_INITIAL_ONLY,
+    MODE_WHEN_NEEDED,
+    MODE_ALWAYS,
+};
+
+enum publication_mode { PUBLICATION_FILTERED, PUBLICATION_ALL_TABLES, PUBLICATION_EXISTING };
+
+enum ack_mode { ACK_BY_OUTPUT, ACK_WRITTEN, ACK_READ };
+
+enum envelope_name { ENVELOPE_DEBEZIUM, ENVELOPE_PLAIN };
+
+enum prompt { PROMPT_WHEN_NEEDED, PROMPT_ALWAYS, PROMPT_NEVER };
+
+/* --until: at most one of the three is set. */
+struct until {
+    bool now;
+    lsn_t lsn;             /* 0 = not given */
+    const char *timestamp; /* as typed; the server reads it */
+};
+
+/* Bits of options.skip_ops. */
+enum skip_op {
+    SKIP_INSERT = 1,
+    SKIP_UPDATE = 2,
+    SKIP_DELETE = 4,
+    SKIP_TRUNCATE = 8,
+    SKIP_MESSAGE = 16,
+};
+
+struct options {
+    /* connection */
+    const char *dbname; /* a name, a conninfo string or a URI; NULL = libpq's default */
+    const char *host;
+    const char *port;
+    const char *user;
+    enum prompt prompt;
+
+    /* source */
+    const char *slot;
+    enum startup_mode mode;
+    struct string_list schemas;
+    struct string_list exclude_schemas;
+    struct string_list tables;
+    struct string_list exclude_tables;
+    struct string_list exclude_columns;
+    const char *publication; /* never NULL after parsing */
+    enum publication_mode publication_mode;
+    const char *replica_identity; /* keep, full, default, nothing, index:NAME */
+    struct string_list plugin_options;
+    bool temporary_slot;
+    bool drop_slot_on_stop;
+    bool failover;
+    bool two_phase;
+    bool binary; /* -o binary=true */
+    usec_t status_interval;
+    bool retries_given;
+    uint64_t retries; /* UINT64_MAX = endless */
+    usec_t retry_delay;
+
+    /* records */
+    enum envelope_name envelope;
+    const char *server_name; /* NULL = the database's name */
+    const char *key_delimiter; /* NULL = no keys; escapes already resolved */
+    size_t key_delimiter_len;
+    bool tombstones;
+    bool transactions;
+    bool schema_events;
+    bool messages;
+    usec_t heartbeat;  /* 0 = off */
+    unsigned skip_ops; /* SKIP_* bits */
+
+    /* delivery */
+    const char *file; /* NULL = standard output */
+    const char *state_file;
+    enum ack_mode ack_mode;
+    usec_t stall_timeout; /* 0 = half of wal_sender_timeout */
+
+    /* bounds */
+    lsn_t start_lsn; /* 0 = not given */
+    bool force;
+    struct until until;
+    uint64_t count;   /* 0 = no bound, like the next two */
+    usec_t idle_exit;
+    usec_t max_time;
+};
+
+enum options_result { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_BAD };
+
+/*
+ * Fills *o from the command line.  OPTIONS_DONE: --help or --version was printed, nothing is left
+ * to do.  OPTIONS_BAD: something is wrong and has been said.
+ */
+enum options_result options_parse(struct options *o, int argc, char **argv);
+
+/* Whether the mode reads the rows of tables; those modes are not part of this version. */
+bool mode_takes_snapshot(enum startup_mode mode);
+
+/* The names of the modes that work, for messages: "latest-offset, never, …". */
+const char *modes_without_snapshot(void);
+
+#endif
