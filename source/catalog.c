@@ -1,0 +1,394 @@
+#include "source/catalog.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* One node per type ever looked up; the nodes never move, relations point at them. */
+struct known_type {
+    uint32_t declared_oid; /* what was asked for: may be a domain */
+    struct type type;
+    struct known_type *next;
+};
+
+struct catalog {
+    struct connector *connector;
+    const struct options *o;
+    const struct selection *selection;
+    PGconn *sql;
+    usec_t last_used;
+    struct known_type *types;
+};
+
+static const struct type text_type = {.kind = TYPE_TEXT};
+
+struct catalog *catalog_new(struct connector *connector, const struct options *o,
+                            const struct selection *selection)
+{
+    struct catalog *c = xcalloc(1, sizeof *c);
+
+    c->connector = connector;
+    c->o = o;
+    c->selection = selection;
+    return c;
+}
+
+void catalog_free(struct catalog *c)
+{
+    if (!c)
+        return;
+    catalog_disconnect(c);
+    while (c->types) {
+        struct known_type *next = c->types->next;
+
+        free(c->types);
+        c->types = next;
+    }
+    free(c);
+}
+
+enum outcome catalog_connection(struct catalog *c, PGconn **sql)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    c->last_used = clock_ticks();
+    if (c->sql && PQstatus(c->sql) != CONNECTION_OK)
+        catalog_disconnect(c);
+    if (!c->sql)
+        outcome = connector_connect(c->connector, CONNECTION_SQL, &c->sql);
+    *sql = c->sql;
+    return outcome;
+}
+
+void catalog_disconnect(struct catalog *c)
+{
+    PQfinish(c->sql);
+    c->sql = NULL;
+}
+
+void catalog_tidy(struct catalog *c, usec_t ticks)
+{
+    enum { KEEP_SEC = 5 };
+
+    if (c->sql && ticks - c->last_used > KEEP_SEC * USEC_PER_SEC)
+        catalog_disconnect(c);
+}
+
+/* ---- types ---- */
+
+static struct known_type *find_type(const struct catalog *c, uint32_t oid)
+{
+    struct known_type *t = c->types;
+
+    while (t && t->declared_oid != oid)
+        t = t->next;
+    return t;
+}
+
+static struct known_type *add_type(struct catalog *c, uint32_t oid)
+{
+    struct known_type *t = xcalloc(1, sizeof *t);
+
+    t->declared_oid = oid;
+    t->type = (struct type){.oid = oid, .kind = TYPE_TEXT, .delimiter = ','};
+    t->next = c->types;
+    c->types = t;
+    return t;
+}
+
+/* What the text looks like is up to the output function, whatever the type is called. */
+static enum type_kind kind_of_output(const char *function)
+{
+    static const struct {
+        const char *function;
+        enum type_kind kind;
+    } known[] = {
+        {"boolout", TYPE_BOOL},          {"int2out", TYPE_INTEGER},
+        {"int4out", TYPE_INTEGER},       {"int8out", TYPE_INTEGER},
+        {"oidout", TYPE_INTEGER},        {"float4out", TYPE_FLOAT},
+        {"float8out", TYPE_FLOAT},       {"numeric_out", TYPE_NUMERIC},
+        {"json_out", TYPE_JSON},         {"jsonb_out", TYPE_JSON},
+        {"date_out", TYPE_DATE},         {"time_out", TYPE_TIME},
+        {"timestamp_out", TYPE_TIMESTAMP}, {"timestamptz_out", TYPE_TIMESTAMPTZ},
+        {"interval_out", TYPE_INTERVAL}, {"byteaout", TYPE_BYTEA},
+        {"array_out", TYPE_ARRAY},       {"hstore_out", TYPE_HSTORE},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].function, function) == 0)
+            return known[i].kind;
+    return TYPE_TEXT;
+}
+
+/* What the bytes look like is up to the send function: an enum is told by it, too. */
+static enum binary_form form_of_send(const char *function)
+{
+    static const struct {
+        const char *function;
+        enum binary_form form;
+    } known[] = {
+        {"array_send", BINARY_ARRAY},             {"bit_send", BINARY_BIT},
+        {"boolsend", BINARY_BOOL},                {"box_send", BINARY_BOX},
+        {"bpcharsend", BINARY_TEXT},              {"byteasend", BINARY_BYTEA},
+        {"cash_send", BINARY_MONEY},              {"charsend", BINARY_CHAR},
+        {"cidr_send", BINARY_INET},               {"cidsend", BINARY_UINT4},
+        {"circle_send", BINARY_CIRCLE},           {"citextsend", BINARY_TEXT},
+        {"date_send", BINARY_DATE},               {"enum_send", BINARY_TEXT},
+        {"float4send", BINARY_FLOAT4},            {"float8send", BINARY_FLOAT8},
+        {"hstore_send", BINARY_HSTORE},           {"inet_send", BINARY_INET},
+        {"int2send", BINARY_INT2},                {"int2vectorsend", BINARY_INT2VECTOR},
+        {"int4send", BINARY_INT4},                {"int8send", BINARY_INT8},
+        {"interval_send", BINARY_INTERVAL},       {"json_send", BINARY_TEXT},
+        {"jsonb_send", BINARY_VERSIONED_TEXT},    {"jsonpath_send", BINARY_VERSIONED_TEXT},
+        {"line_send", BINARY_LINE},               {"lquery_send", BINARY_VERSIONED_TEXT},
+        {"lseg_send", BINARY_LSEG},               {"ltree_send", BINARY_VERSIONED_TEXT},
+        {"ltxtq_send", BINARY_VERSIONED_TEXT},    {"macaddr8_send", BINARY_MACADDR8},
+        {"macaddr_send", BINARY_MACADDR},         {"namesend", BINARY_TEXT},
+        {"numeric_send", BINARY_NUMERIC},         {"oidsend", BINARY_UINT4},
+        {"oidvectorsend", BINARY_OIDVECTOR},      {"path_send", BINARY_PATH},
+        {"pg_lsn_send", BINARY_LSN},              {"pg_snapshot_send", BINARY_SNAPSHOT},
+        {"point_send", BINARY_POINT},             {"poly_send", BINARY_POLYGON},
+        {"textsend", BINARY_TEXT},                {"tidsend", BINARY_TID},
+        {"time_send", BINARY_TIME},               {"timestamp_send", BINARY_TIMESTAMP},
+        {"timestamptz_send", BINARY_TIMESTAMPTZ}, {"timetz_send", BINARY_TIMETZ},
+        {"tsvectorsend", BINARY_TSVECTOR},        {"txid_snapshot_send", BINARY_SNAPSHOT},
+        {"unknownsend", BINARY_TEXT},             {"uuid_send", BINARY_UUID},
+        {"varbit_send", BINARY_BIT},              {"varcharsend", BINARY_TEXT},
+        {"xid8send", BINARY_UINT8},               {"xidsend", BINARY_UINT4},
+        {"xml_send", BINARY_TEXT},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].function, function) == 0)
+            return known[i].form;
+    return BINARY_UNKNOWN;
+}
+
+static uint32_t result_oid(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+}
+
+/*
+ * The types asked for, with base types and element types down to the last.  base: the type below
+ * all domains.  A domain's output function is that of its base type.
+ */
+static const char types_question[] =
+    "WITH RECURSIVE asked (oid) AS ("
+    "    SELECT unnest($1::oid[])"
+    "  UNION"
+    "    SELECT CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.typelem END"
+    "      FROM asked AS a JOIN pg_type AS t ON t.oid = a.oid"
+    "     WHERE t.typtype = 'd' OR t.typelem <> 0)"
+    " SELECT t.oid, CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE 0 END AS base,"
+    "        t.typelem AS element, p.proname AS output, coalesce(e.typdelim, ',') AS delimiter,"
+    "        coalesce(s.proname, '') AS send"
+    "   FROM asked AS a JOIN pg_type AS t ON t.oid = a.oid JOIN pg_proc AS p ON p.oid = t.typoutput"
+    "   LEFT JOIN pg_proc AS s ON s.oid = t.typsend"
+    "   LEFT JOIN pg_type AS e ON e.oid = t.typelem";
+
+static void add_types(struct catalog *c, const PGresult *result)
+{
+    for (int i = 0; i < PQntuples(result); i++) {
+        uint32_t oid = result_oid(result, i, "oid");
+        struct known_type *t = find_type(c, oid);
+
+        if (!t)
+            t = add_type(c, oid);
+        t->type.kind = kind_of_output(result_text(result, i, "output"));
+        t->type.binary = form_of_send(result_text(result, i, "send"));
+        t->type.delimiter = result_text(result, i, "delimiter")[0];
+    }
+}
+
+/* Arrays point at their elements' types, domains become copies of their base types. */
+static void link_types(struct catalog *c, const PGresult *result)
+{
+    for (int i = 0; i < PQntuples(result); i++) {
+        struct known_type *t = find_type(c, result_oid(result, i, "oid"));
+        struct known_type *element = find_type(c, result_oid(result, i, "element"));
+
+        if (t->type.kind == TYPE_ARRAY)
+            t->type.element = element ? &element->type : &text_type;
+    }
+    /* a domain over a domain needs its base linked first: as many rounds as there are rows */
+    for (int round = 0; round < PQntuples(result); round++) {
+        for (int i = 0; i < PQntuples(result); i++) {
+            struct known_type *base = find_type(c, result_oid(result, i, "base"));
+
+            if (base)
+                find_type(c, result_oid(result, i, "oid"))->type = base->type;
+        }
+    }
+}
+
+static enum outcome load_types(struct catalog *c, PGconn *sql, const struct relation *r)
+{
+    struct buf oids;
+    PGresult *result;
+    const char *param;
+    enum outcome outcome = OUTCOME_OK;
+
+    buf_init(&oids, 256);
+    for (int i = 0; i < r->ncolumns; i++)
+        if (!find_type(c, r->columns[i].type_oid))
+            buf_printf(&oids, "%s%u", oids.len ? "," : "{", r->columns[i].type_oid);
+    if (oids.len > 0) {
+        buf_add(&oids, "}", 2);
+        param = oids.data;
+        outcome = sql_query(sql, "look up types", types_question, 1, &param, &result);
+        if (outcome == OUTCOME_OK) {
+            add_types(c, result);
+            link_types(c, result);
+            PQclear(result);
+        }
+    }
+    buf_release(&oids);
+    return outcome;
+}
+
+static void set_types(struct catalog *c, struct relation *r)
+{
+    for (int i = 0; i < r->ncolumns; i++) {
+        struct column *column = &r->columns[i];
+        struct known_type *t = find_type(c, column->type_oid);
+
+        if (!t) {
+            log_verbose("type %u of column \"%s.%s.%s\" no longer exists: its values are text",
+                        column->type_oid, r->schema, r->name, column->name);
+            t = add_type(c, column->type_oid);
+        }
+        column->type = &t->type;
+    }
+}
+
+/* ---- selection and columns ---- */
+
+/* A partition is captured with any of its ancestors, unless it is left out itself. */
+static enum outcome decide_captured(struct catalog *c, PGconn *sql, struct relation *r)
+{
+    static const char question[] =
+        "SELECT $5 !~ '^pg_' AND $5 <> 'information_schema' AND"
+        "       (" SELECTION_MATCHES("$5::text", "$6::text")
+        "        OR NOT " SELECTION_EXCLUDES("$5::text", "$6::text") " AND EXISTS"
+        "           (SELECT FROM pg_partition_ancestors($7::oid) AS a"
+        "              JOIN pg_class AS c ON c.oid = a.relid"
+        "              JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        "             WHERE " SELECTION_MATCHES("n.nspname::text", "c.relname::text") "))"
+        "       AS captured";
+    char oid[16];
+    const char *params[7] = {c->selection->params[0], c->selection->params[1],
+                             c->selection->params[2], c->selection->params[3],
+                             r->schema,               r->name,
+                             oid};
+    PGresult *result;
+    enum outcome outcome;
+
+    snprintf(oid, sizeof oid, "%u", r->oid);
+    outcome = sql_query(sql, "look up a table", question, 7, params, &result);
+    if (outcome == OUTCOME_OK)
+        r->captured = result_bool(result, 0, "captured");
+    PQclear(result);
+    return outcome;
+}
+
+static void add_column_arrays(const struct relation *r, char **names, char **types, char **typmods)
+{
+    struct string_list list = {xcalloc(r->ncolumns, sizeof(char *)), r->ncolumns};
+    struct buf t, m;
+
+    buf_init(&t, 256);
+    buf_init(&m, 256);
+    for (int i = 0; i < r->ncolumns; i++) {
+        list.items[i] = r->columns[i].name;
+        buf_printf(&t, "%s%u", i ? "," : "{", r->columns[i].type_oid);
+        buf_printf(&m, "%s%d", i ? "," : "{", r->columns[i].typmod);
+    }
+    buf_add_str(&t, r->ncolumns ? "}" : "{}");
+    buf_add_str(&m, r->ncolumns ? "}" : "{}");
+    *names = sql_text_array(&list);
+    *types = xstrndup(t.data, t.len);
+    *typmods = xstrndup(m.data, m.len);
+    free(list.items);
+    buf_release(&t);
+    buf_release(&m);
+}
+
+static const char columns_question[] =
+    "SELECT ($1 || '.' || $2 || '.' || x.name) ~ ANY ($3::text[]) AS excluded,"
+    "       x.name = ANY (k.columns) AS in_key,"
+    "       k.columns <@ $5::text[] AND k.columns <> '{}' AS key_is_whole,"
+    "       format_type(x.type, x.typmod) AS type_name"
+    "  FROM unnest($5::text[], $6::oid[], $7::int[]) WITH ORDINALITY AS x (name, type, typmod, n),"
+    "       (SELECT coalesce(array_agg(a.attname::text), '{}')"
+    "          FROM pg_index AS i JOIN pg_attribute AS a"
+    "            ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+    "         WHERE i.indrelid = $4::oid AND i.indisprimary) AS k (columns)"
+    " ORDER BY x.n";
+
+static void set_column(const struct catalog *c, const struct relation *r, struct column *column,
+                       const PGresult *result, int i)
+{
+    bool full = r->identity == 'f';
+    bool whole_key = result_bool(result, i, "key_is_whole");
+
+    column->excluded = result_bool(result, i, "excluded");
+    column->key = column->identity;
+    if (full && whole_key)
+        column->key = result_bool(result, i, "in_key");
+    else if (full)
+        column->key = !column->excluded; /* every column is the identity of such a row */
+    if (column->excluded && column->key) {
+        log_warning("column \"%s.%s.%s\" is part of the table's key and is not left out", r->schema,
+                    r->name, column->name);
+        column->excluded = false;
+    }
+    if (c->o->schema_events) {
+        free(column->type_name);
+        column->type_name = xstrdup(result_text(result, i, "type_name"));
+    }
+}
+
+static enum outcome describe_columns(struct catalog *c, PGconn *sql, struct relation *r)
+{
+    char oid[16], *names, *types, *typmods;
+    PGresult *result;
+    enum outcome outcome;
+
+    snprintf(oid, sizeof oid, "%u", r->oid);
+    add_column_arrays(r, &names, &types, &typmods);
+    outcome = sql_query(sql, "look up columns", columns_question, 7,
+                        (const char *const[]){r->schema, r->name, c->selection->exclude_columns,
+                                              oid, names, types, typmods},
+                        &result);
+    for (int i = 0; i < PQntuples(result) && i < r->ncolumns; i++)
+        set_column(c, r, &r->columns[i], result, i);
+    PQclear(result);
+    free(names);
+    free(types);
+    free(typmods);
+    return outcome;
+}
+
+enum outcome catalog_describe(struct catalog *c, struct relation *r)
+{
+    PGconn *sql;
+    enum outcome outcome = catalog_connection(c, &sql);
+
+    if (outcome == OUTCOME_OK)
+        outcome = decide_captured(c, sql, r);
+    if (outcome == OUTCOME_OK && r->captured)
+        outcome = load_types(c, sql, r);
+    if (outcome == OUTCOME_OK && r->captured) {
+        set_types(c, r);
+        outcome = describe_columns(c, sql, r);
+    }
+    r->described = outcome == OUTCOME_OK;
+    return outcome;
+}

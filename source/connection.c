@@ -1,0 +1,431 @@
+#include "source/connection.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/lsn.h"
+#include "base/signals.h"
+#include "source/server_error.h"
+
+/* What text values rely on; pg_dump and libpqwalreceiver fix the same things for themselves. */
+#define SESSION_OPTIONS                                                                            \
+    "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c timezone=UTC "          \
+    "-c bytea_output=hex -c lc_monetary=C"
+
+enum { MAX_PARAMS = 64, CONNECT_SECONDS = 30 };
+
+struct params {
+    const char *keywords[MAX_PARAMS + 1];
+    const char *values[MAX_PARAMS + 1];
+    int n;
+};
+
+struct connector {
+    const struct options *o;
+    PQconninfoOption *parsed; /* of the connection string; NULL where none was given */
+    char *session_options;
+    char *password; /* typed by the user; NULL = none */
+    char *host;     /* where the last connection went; NULL = anywhere */
+    char *hostaddr;
+    char *port;
+    unsigned seconds; /* to give a connection attempt */
+};
+
+/* ---- what was asked for ---- */
+
+static const char *parsed_value(const struct connector *c, const char *keyword)
+{
+    for (const PQconninfoOption *p = c->parsed; p && p->keyword; p++)
+        if (strcmp(p->keyword, keyword) == 0)
+            return p->val;
+    return NULL;
+}
+
+static bool is_conninfo(const char *dbname)
+{
+    return strncmp(dbname, "postgresql://", 13) == 0 || strncmp(dbname, "postgres://", 11) == 0 ||
+           strchr(dbname, '=');
+}
+
+static bool parse_conninfo(struct connector *c)
+{
+    char *message = NULL;
+
+    if (!c->o->dbname || !is_conninfo(c->o->dbname))
+        return true;
+    c->parsed = PQconninfoParse(c->o->dbname, &message);
+    if (c->parsed)
+        return true;
+    log_error("could not read the connection string: %s", message ? message : "out of memory");
+    PQfreemem(message);
+    return false;
+}
+
+/* libpq's own connect_timeout is not honoured by PQconnectPoll(), so it is kept here. */
+static unsigned connect_seconds(const struct connector *c)
+{
+    const char *hosts = parsed_value(c, "host") ? parsed_value(c, "host") : c->o->host;
+    const char *given = parsed_value(c, "connect_timeout");
+    unsigned long seconds, n = 1;
+
+    if (!given)
+        given = getenv("PGCONNECT_TIMEOUT");
+    seconds = given ? strtoul(given, NULL, 10) : 0;
+    if (seconds == 0 || seconds > 3600)
+        seconds = CONNECT_SECONDS;
+    for (; hosts && *hosts; hosts++)
+        n += *hosts == ',';
+    return (unsigned)(seconds * n);
+}
+
+static char *ask_password(void)
+{
+    struct termios before, silent;
+    char typed[1024];
+    int fd = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    ssize_t n = -1;
+
+    if (fd >= 0 && tcgetattr(fd, &before) == 0) {
+        silent = before;
+        silent.c_lflag &= ~(tcflag_t)ECHO;
+        tcsetattr(fd, TCSAFLUSH, &silent);
+        if (write(fd, "Password: ", 10) == 10)
+            n = read(fd, typed, sizeof typed - 1);
+        tcsetattr(fd, TCSAFLUSH, &before);
+        if (write(fd, "\n", 1) != 1)
+            n = -1;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (n < 0) {
+        log_error("could not ask for the password: there is no terminal");
+        return NULL;
+    }
+    typed[n] = '\0';
+    return xstrndup(typed, strcspn(typed, "\n"));
+}
+
+struct connector *connector_new(const struct options *o)
+{
+    struct connector *c = xcalloc(1, sizeof *c);
+    const char *given;
+
+    c->o = o;
+    if (!parse_conninfo(c)) {
+        connector_free(c);
+        return NULL;
+    }
+    given = parsed_value(c, "options");
+    if (!given)
+        given = getenv("PGOPTIONS");
+    c->session_options = xasprintf("%s %s", given ? given : "", SESSION_OPTIONS);
+    c->seconds = connect_seconds(c);
+    if (o->prompt == PROMPT_ALWAYS && !(c->password = ask_password())) {
+        connector_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void connector_forget_host(struct connector *c)
+{
+    free(c->host);
+    free(c->hostaddr);
+    free(c->port);
+    c->host = c->hostaddr = c->port = NULL;
+}
+
+void connector_free(struct connector *c)
+{
+    if (!c)
+        return;
+    connector_forget_host(c);
+    PQconninfoFree(c->parsed);
+    free(c->session_options);
+    free(c->password);
+    free(c);
+}
+
+/* ---- connecting ---- */
+
+static void add_param(struct params *p, const char *keyword, const char *value)
+{
+    if (!value || p->n == MAX_PARAMS)
+        return;
+    p->keywords[p->n] = keyword;
+    p->values[p->n++] = value;
+}
+
+/* Later entries win: defaults, the command line, the connection string, what must be. */
+static void collect_params(const struct connector *c, enum connection_kind kind, struct params *p)
+{
+    const struct options *o = c->o;
+
+    add_param(p, "fallback_application_name", "cdcdump");
+    add_param(p, "keepalives_idle", "60");
+    add_param(p, "keepalives_interval", "10");
+    add_param(p, "keepalives_count", "3");
+    add_param(p, "tcp_user_timeout", "30000");
+    add_param(p, "host", o->host);
+    add_param(p, "port", o->port);
+    add_param(p, "user", o->user);
+    if (!c->parsed)
+        add_param(p, "dbname", o->dbname);
+    for (const PQconninfoOption *q = c->parsed; q && q->keyword; q++)
+        add_param(p, q->keyword, q->val);
+    add_param(p, "password", c->password);
+    add_param(p, "host", c->host);
+    add_param(p, "hostaddr", c->hostaddr);
+    add_param(p, "port", c->port);
+    add_param(p, "options", c->session_options);
+    add_param(p, "client_encoding", "UTF8");
+    add_param(p, "replication", kind == CONNECTION_REPLICATION ? "database" : NULL);
+}
+
+enum outcome connection_wait(const PGconn *conn, bool for_write, usec_t ticks)
+{
+    struct pollfd fds[2] = {
+        {.fd = PQsocket(conn), .events = for_write ? POLLOUT : POLLIN},
+        {.fd = signals_fd(), .events = POLLIN},
+    };
+
+    for (;;) {
+        usec_t left = ticks ? ticks - clock_ticks() : 0;
+        int n;
+
+        if (signals_stop())
+            return OUTCOME_STOPPED;
+        if (ticks && left <= 0)
+            return OUTCOME_UNAVAILABLE;
+        n = poll(fds, 2, ticks ? (int)(left / 1000 + 1) : -1);
+        if (n > 0 && fds[0].revents)
+            return OUTCOME_OK;
+        if (n > 0)
+            signals_drain();
+    }
+}
+
+/*
+ * There is no call that tells the SQLSTATE of a refused connection, but with verbose errors it
+ * stands in the message: "FATAL:  28P01: password …" and a line LOCATION.  Takes both out of
+ * `message`; returns the SQLSTATE, "" where the server did not answer.
+ */
+static const char *split_sqlstate(char *message, char sqlstate[6])
+{
+    char *location = strstr(message, "\nLOCATION:");
+
+    sqlstate[0] = '\0';
+    for (char *p = strstr(message, ":  "); p; p = strstr(p + 1, ":  ")) {
+        char *code = p + 3;
+        size_t n = strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+        if (n != 5 || strncmp(code + 5, ": ", 2) != 0)
+            continue;
+        memcpy(sqlstate, code, 5);
+        sqlstate[5] = '\0';
+        memmove(code, code + 7, strlen(code + 7) + 1);
+        location = strstr(message, "\nLOCATION:");
+        break;
+    }
+    if (location)
+        *location = '\0';
+    return sqlstate;
+}
+
+static enum outcome refused(const PGconn *conn)
+{
+    char *message = xstrdup(PQerrorMessage(conn));
+    char sqlstate[6];
+    enum outcome outcome = outcome_of_sqlstate(split_sqlstate(message, sqlstate));
+
+    /* libpq ran into something before any server was asked: a bad option, a missing service */
+    if (!*sqlstate && PQsocket(conn) < 0 && strncmp(message, "connection to server", 20) != 0 &&
+        strncmp(message, "could not translate", 19) != 0)
+        outcome = OUTCOME_MISUSED;
+    log_error("could not connect: %s", message);
+    if (strcmp(sqlstate, "28000") == 0)
+        log_hint("A logical walsender needs a pg_hba.conf line for the database itself; a line "
+                 "for \"replication\" does not match it.");
+    else if (strcmp(sqlstate, "42501") == 0)
+        log_hint("The role needs the REPLICATION attribute: ALTER ROLE … REPLICATION.");
+    else if (strcmp(sqlstate, "53300") == 0)
+        log_hint("See the server's settings max_connections and max_wal_senders.");
+    free(message);
+    return outcome;
+}
+
+static enum outcome finish_connecting(PGconn *conn, usec_t deadline)
+{
+    for (;;) {
+        PostgresPollingStatusType status = PQconnectPoll(conn);
+        enum outcome outcome;
+
+        if (status == PGRES_POLLING_OK)
+            return OUTCOME_OK;
+        if (status == PGRES_POLLING_FAILED)
+            return OUTCOME_FAILED;
+        outcome = connection_wait(conn, status == PGRES_POLLING_WRITING, deadline);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+}
+
+/* One attempt.  OUTCOME_FAILED is not logged yet, for it may be for want of a password. */
+static enum outcome try_connect(const struct connector *c, enum connection_kind kind,
+                                PGconn **conn)
+{
+    struct params p = {.n = 0};
+    enum outcome outcome;
+
+    collect_params(c, kind, &p);
+    *conn = PQconnectStartParams(p.keywords, p.values, 0);
+    if (!*conn)
+        log_out_of_memory();
+    if (PQstatus(*conn) == CONNECTION_BAD)
+        return OUTCOME_FAILED;
+    PQsetErrorVerbosity(*conn, PQERRORS_VERBOSE);
+    outcome = finish_connecting(*conn, clock_ticks() + (usec_t)c->seconds * USEC_PER_SEC);
+    PQsetErrorVerbosity(*conn, PQERRORS_DEFAULT);
+    if (outcome == OUTCOME_UNAVAILABLE)
+        log_error("could not connect: no answer within %u seconds", c->seconds);
+    return outcome;
+}
+
+static void keep_host(struct connector *c, const PGconn *conn)
+{
+    const char *addr = PQhostaddr(conn);
+
+    if (c->host)
+        return;
+    c->host = xstrdup(PQhost(conn) ? PQhost(conn) : "");
+    c->hostaddr = xstrdup(addr && c->host[0] != '/' ? addr : "");
+    c->port = xstrdup(PQport(conn) ? PQport(conn) : "");
+}
+
+/* Notices of plugins and of DDL are for logs, not for the terminal. */
+static void on_notice(void *arg, const char *message)
+{
+    (void)arg;
+    log_verbose("server: %s", message);
+}
+
+enum outcome connector_connect(struct connector *c, enum connection_kind kind, PGconn **conn)
+{
+    enum outcome outcome = try_connect(c, kind, conn);
+
+    if (outcome == OUTCOME_FAILED && PQconnectionNeedsPassword(*conn) && !c->password &&
+        c->o->prompt != PROMPT_NEVER) {
+        PQfinish(*conn);
+        *conn = NULL;
+        c->password = ask_password();
+        if (!c->password)
+            return OUTCOME_MISUSED;
+        outcome = try_connect(c, kind, conn);
+    }
+    if (outcome == OUTCOME_OK) {
+        keep_host(c, *conn);
+        PQsetNoticeProcessor(*conn, on_notice, NULL);
+        return OUTCOME_OK;
+    }
+    if (outcome == OUTCOME_FAILED)
+        outcome = refused(*conn);
+    PQfinish(*conn);
+    *conn = NULL;
+    return outcome;
+}
+
+/* ---- questions ---- */
+
+static enum outcome take_result(PGconn *conn, const char *doing, PGresult *got, PGresult **result)
+{
+    ExecStatusType status = PQresultStatus(got);
+    enum outcome outcome = OUTCOME_OK;
+
+    *result = NULL;
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+        *result = got;
+        return OUTCOME_OK;
+    }
+    outcome = server_error(conn, got, doing);
+    PQclear(got);
+    return outcome;
+}
+
+enum outcome sql_query(PGconn *conn, const char *doing, const char *sql, int nparams,
+                       const char *const *params, PGresult **result)
+{
+    PGresult *got = PQexecParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
+
+    return take_result(conn, doing, got, result);
+}
+
+enum outcome walsender_query(PGconn *conn, const char *doing, const char *command,
+                             PGresult **result)
+{
+    return take_result(conn, doing, PQexec(conn, command), result);
+}
+
+enum outcome sql_run(PGconn *conn, const char *doing, const char *sql)
+{
+    PGresult *result;
+    enum outcome outcome = walsender_query(conn, doing, sql, &result);
+
+    PQclear(result);
+    return outcome;
+}
+
+char *sql_text_array(const struct string_list *list)
+{
+    struct buf b;
+    char *text;
+
+    buf_init(&b, 64);
+    buf_add_char(&b, '{');
+    for (size_t i = 0; i < list->count; i++) {
+        buf_add_str(&b, i ? ",\"" : "\"");
+        for (const char *p = list->items[i]; *p; p++) {
+            if (*p == '"' || *p == '\\')
+                buf_add_char(&b, '\\');
+            buf_add_char(&b, *p);
+        }
+        buf_add_char(&b, '"');
+    }
+    buf_add_char(&b, '}');
+    text = xstrndup(b.data, b.len);
+    buf_release(&b);
+    return text;
+}
+
+const char *result_text(const PGresult *result, int row, const char *column)
+{
+    int i = PQfnumber(result, column);
+
+    if (i < 0 || row >= PQntuples(result) || PQgetisnull(result, row, i))
+        return NULL;
+    return PQgetvalue(result, row, i);
+}
+
+bool result_bool(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text && text[0] == 't';
+}
+
+lsn_t result_lsn(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+    lsn_t lsn;
+
+    return text && lsn_parse(text, &lsn) ? lsn : 0;
+}

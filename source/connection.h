@@ -1,0 +1,67 @@
+/*
+ * connection - reaching the server, and short questions to it.
+ *
+ * A connector holds how to connect (the user's words, PostgreSQL's environment, the password if
+ * one was typed) and makes any number of connections from that; once one has succeeded, later ones
+ * go to the same host, so that all talk to one server although several hosts were named.
+ *
+ * Every connection has the session settings that the formatters of encode/value.h rely on.
+ */
+#ifndef SOURCE_CONNECTION_H
+#define SOURCE_CONNECTION_H
+
+#include <libpq-fe.h>
+
+#include "cdcdump.h"
+#include "cli/options.h"
+
+struct connector;
+
+/* NULL when the connection string cannot be read or the password cannot be asked for (logged). */
+struct connector *connector_new(const struct options *o);
+void connector_free(struct connector *c);
+
+/* Lets the next connection go to any of the hosts again. */
+void connector_forget_host(struct connector *c);
+
+enum connection_kind {
+    CONNECTION_SQL,        /* an ordinary session */
+    CONNECTION_REPLICATION /* a walsender of the database: replication commands and simple SQL */
+};
+
+/*
+ * Connects; *conn is the caller's to PQfinish().  A signal that asks for the end gives
+ * OUTCOME_STOPPED.  Password wanted: asks on the terminal where that is allowed, once.
+ */
+enum outcome connector_connect(struct connector *c, enum connection_kind kind, PGconn **conn);
+
+/*
+ * Waits until the connection's socket is readable (or writable, where for_write), a signal asks
+ * for the end (OUTCOME_STOPPED) or `ticks` of clock_ticks() have come (OUTCOME_UNAVAILABLE,
+ * nothing logged); 0 = no limit.
+ */
+enum outcome connection_wait(const PGconn *conn, bool for_write, usec_t ticks);
+
+/*
+ * Runs one statement with text parameters and waits for its rows.  OUTCOME_OK: *result holds them
+ * and is the caller's to PQclear(); else it is NULL and "could not DOING: …" has been logged.
+ */
+enum outcome sql_query(PGconn *conn, const char *doing, const char *sql, int nparams,
+                       const char *const *params, PGresult **result);
+
+/* The same for a statement that gives no rows. */
+enum outcome sql_run(PGconn *conn, const char *doing, const char *sql);
+
+/* The same without parameters, as walsenders want it. */
+enum outcome walsender_query(PGconn *conn, const char *doing, const char *command,
+                             PGresult **result);
+
+/* A text[] literal of the strings; the caller frees it. */
+char *sql_text_array(const struct string_list *list);
+
+/* Column `column` of row `row`, NULL for SQL NULL. */
+const char *result_text(const PGresult *result, int row, const char *column);
+bool result_bool(const PGresult *result, int row, const char *column);
+lsn_t result_lsn(const PGresult *result, int row, const char *column); /* 0 for NULL */
+
+#endif

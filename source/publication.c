@@ -1,0 +1,265 @@
+#include "source/publication.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "source/connection.h"
+
+struct publication {
+    bool exists;
+    bool all_tables;
+};
+
+static enum outcome find_publication(PGconn *sql, const char *name, struct publication *p)
+{
+    PGresult *result;
+    enum outcome outcome =
+        sql_query(sql, "look up the publication",
+                  "SELECT puballtables FROM pg_publication WHERE pubname = $1", 1, &name, &result);
+
+    *p = (struct publication){0};
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    p->exists = PQntuples(result) == 1;
+    p->all_tables = result_bool(result, 0, "puballtables");
+    PQclear(result);
+    return OUTCOME_OK;
+}
+
+static enum outcome missing(const struct options *o)
+{
+    log_error("publication \"%s\" does not exist", o->publication);
+    if (o->publication_mode == PUBLICATION_EXISTING)
+        log_hint("Create it before the replication slot, or use another --publication-mode.");
+    else
+        log_hint("Changes made while it is missing cannot be decoded: if there were any, begin anew "
+                 "with another slot and without the state file.");
+    return OUTCOME_MISUSED;
+}
+
+/*
+ * The tables that a filtered publication lists, as SQL over $1 (oid[] of the captured ones): from
+ * 13 on without those that a captured ancestor publishes already; on 12, where partitioned tables
+ * cannot be published, their leaves.
+ */
+static const char *published_tables(const PGconn *sql)
+{
+    if (PQserverVersion(sql) >= 130000)
+        return "(SELECT t.oid FROM unnest($1::oid[]) AS t (oid)"
+               "  WHERE NOT EXISTS (SELECT FROM pg_partition_ancestors(t.oid) AS a"
+               "                     WHERE a.relid <> t.oid AND a.relid::oid = ANY ($1::oid[])))";
+    return "(SELECT t.oid FROM unnest($1::oid[]) AS t (oid)"
+           "   JOIN pg_class AS c ON c.oid = t.oid AND c.relkind = 'r'"
+           " UNION SELECT l.relid::oid FROM unnest($1::oid[]) AS t (oid),"
+           "   pg_partition_tree(t.oid) AS l WHERE l.isleaf)";
+}
+
+/* Runs the statement that the server itself put together from names, so that quoting is its own. */
+static enum outcome run_generated(PGconn *sql, const char *doing, const char *generator,
+                                  int nparams, const char *const *params)
+{
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, doing, generator, nparams, params, &result);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    for (int i = 0; i < PQntuples(result) && outcome == OUTCOME_OK; i++) {
+        log_verbose("%s", PQgetvalue(result, i, 0));
+        outcome = sql_run(sql, doing, PQgetvalue(result, i, 0));
+        if (outcome == OUTCOME_MISUSED)
+            log_hint("A role that owns the tables can run: %s", PQgetvalue(result, i, 0));
+    }
+    PQclear(result);
+    return outcome;
+}
+
+static enum outcome create_filtered(PGconn *sql, const struct options *o,
+                                    const struct selection *s)
+{
+    const char *params[] = {s->oids, o->publication};
+    const char *with = PQserverVersion(sql) >= 130000
+                           ? " || ' WITH (publish_via_partition_root = true)'"
+                           : "";
+    char *generator =
+        xasprintf("SELECT format('CREATE PUBLICATION %%I FOR TABLE ', $2::text)"
+                  "  || string_agg(format('ONLY %%I.%%I', n.nspname, c.relname), ', '"
+                  "                ORDER BY n.nspname, c.relname)%s"
+                  "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+                  " WHERE c.oid IN %s",
+                  with, published_tables(sql));
+    enum outcome outcome = run_generated(sql, "create the publication", generator, 2, params);
+
+    free(generator);
+    if (outcome == OUTCOME_OK)
+        log_notice("created publication \"%s\"", o->publication);
+    return outcome;
+}
+
+/* ALTER PUBLICATION … SET TABLE, only where the lists differ. */
+static enum outcome keep_filtered(PGconn *sql, const struct options *o, const struct selection *s)
+{
+    const char *params[] = {s->oids, o->publication};
+    const char *tables = published_tables(sql);
+    char *generator = xasprintf(
+        "WITH wanted AS (SELECT oid FROM %s AS w (oid)),"
+        "     listed AS (SELECT r.prrelid AS oid FROM pg_publication_rel AS r"
+        "                  JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = $2)"
+        " SELECT format('ALTER PUBLICATION %%I SET TABLE ', $2::text)"
+        "  || string_agg(format('ONLY %%I.%%I', n.nspname, c.relname), ', '"
+        "                ORDER BY n.nspname, c.relname)"
+        "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+        " WHERE c.oid IN (SELECT oid FROM wanted)"
+        " HAVING EXISTS (SELECT oid FROM wanted EXCEPT SELECT oid FROM listed)"
+        "     OR EXISTS (SELECT oid FROM listed EXCEPT SELECT oid FROM wanted)",
+        tables);
+    enum outcome outcome = run_generated(sql, "alter the publication", generator, 2, params);
+
+    free(generator);
+    return outcome;
+}
+
+static enum outcome create_all_tables(PGconn *sql, const struct options *o)
+{
+    const char *generator =
+        PQserverVersion(sql) >= 130000
+            ? "SELECT format('CREATE PUBLICATION %I FOR ALL TABLES"
+              " WITH (publish_via_partition_root = true)', $1::text)"
+            : "SELECT format('CREATE PUBLICATION %I FOR ALL TABLES', $1::text)";
+    enum outcome outcome =
+        run_generated(sql, "create the publication", generator, 1, &o->publication);
+
+    if (outcome == OUTCOME_OK)
+        log_notice("created publication \"%s\" for all tables", o->publication);
+    return outcome;
+}
+
+/* Whether what is there is of the kind that the mode keeps. */
+static enum outcome check_kind(const struct options *o, const struct publication *p)
+{
+    bool all_tables = o->publication_mode == PUBLICATION_ALL_TABLES;
+
+    if (o->publication_mode == PUBLICATION_EXISTING || p->all_tables == all_tables)
+        return OUTCOME_OK;
+    log_error("publication \"%s\" %s FOR ALL TABLES", o->publication,
+              p->all_tables ? "is" : "is not");
+    log_hint("Use --publication-mode=existing to take it as it is, or name another one with "
+             "--publication.");
+    return OUTCOME_MISUSED;
+}
+
+/* Tables that were asked for by name and that an existing publication does not send. */
+static enum outcome warn_unpublished(PGconn *sql, const struct options *o,
+                                     const struct selection *s)
+{
+    static const char question[] =
+        "SELECT format('%s', t.oid::regclass) FROM unnest($1::oid[]) AS t (oid)"
+        " WHERE NOT EXISTS (SELECT FROM pg_get_publication_tables($2) AS p,"
+        "                          pg_partition_tree(p.relid) AS l WHERE l.relid = t.oid)"
+        "   AND NOT EXISTS (SELECT FROM pg_get_publication_tables($2) AS p WHERE p.relid = t.oid)"
+        "   AND NOT EXISTS (SELECT FROM pg_get_publication_tables($2) AS p,"
+        "                          pg_partition_ancestors(p.relid) AS a WHERE a.relid = t.oid)";
+    const char *params[] = {s->oids, o->publication};
+    PGresult *result;
+    enum outcome outcome;
+
+    if (o->tables.count + o->schemas.count == 0)
+        return OUTCOME_OK;
+    outcome = sql_query(sql, "look up the published tables", question, 2, params, &result);
+    for (int i = 0; i < PQntuples(result); i++)
+        log_warning("publication \"%s\" does not send the changes of table %s", o->publication,
+                    PQgetvalue(result, i, 0));
+    PQclear(result);
+    return outcome;
+}
+
+enum outcome publication_prepare(PGconn *sql, const struct options *o, const struct selection *s,
+                                 bool may_create)
+{
+    struct publication p;
+    enum outcome outcome = find_publication(sql, o->publication, &p);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (!p.exists && (!may_create || o->publication_mode == PUBLICATION_EXISTING))
+        return missing(o);
+    if (!p.exists)
+        return o->publication_mode == PUBLICATION_FILTERED ? create_filtered(sql, o, s)
+                                                           : create_all_tables(sql, o);
+    outcome = check_kind(o, &p);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (o->publication_mode == PUBLICATION_FILTERED)
+        return keep_filtered(sql, o, s);
+    return o->publication_mode == PUBLICATION_EXISTING ? warn_unpublished(sql, o, s) : OUTCOME_OK;
+}
+
+/* ---- replica identity ---- */
+
+/* The captured tables that hold rows: partitions have identities of their own. */
+#define TABLES_WITH_ROWS                                                                           \
+    "(SELECT c.oid, c.relreplident, format('%I.%I', n.nspname, c.relname) AS name"                 \
+    "   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"                       \
+    "  WHERE c.relkind = 'r' AND (c.oid = ANY ($1::oid[]) OR c.oid IN"                             \
+    "        (SELECT l.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_tree(t.oid) AS l"     \
+    "          WHERE l.isleaf))) AS c"
+
+/* $2: d, f, n or i; $3: the index's name. */
+static const char identity_generator[] =
+    "SELECT 'ALTER TABLE ' || c.name || ' REPLICA IDENTITY ' || CASE $2::text WHEN 'd' THEN "
+    "'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' ELSE format('USING INDEX %I', $3::text) "
+    "END FROM " TABLES_WITH_ROWS " WHERE CASE WHEN $2::text <> 'i' THEN c.relreplident <> $2::\"char\""
+    " ELSE NOT EXISTS (SELECT FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid"
+    "                   WHERE i.indrelid = c.oid AND i.indisreplident AND x.relname = $3::text) END"
+    " ORDER BY c.name";
+
+static enum outcome apply_identity(PGconn *sql, const struct options *o, const struct selection *s)
+{
+    const char kind[2] = {o->replica_identity[0], '\0'};
+    const char *params[] = {s->oids, kind,
+                            kind[0] == 'i' ? o->replica_identity + strlen("index:") : ""};
+    PGresult *result;
+    enum outcome outcome =
+        sql_query(sql, "look up replica identities", identity_generator, 3, params, &result);
+
+    for (int i = 0; i < PQntuples(result) && outcome == OUTCOME_OK; i++) {
+        outcome = sql_run(sql, "set the replica identity", PQgetvalue(result, i, 0));
+        if (outcome == OUTCOME_OK)
+            log_notice("%s", PQgetvalue(result, i, 0));
+    }
+    PQclear(result);
+    return outcome;
+}
+
+static enum outcome warn_without_identity(PGconn *sql, const struct selection *s)
+{
+    static const char question[] =
+        "SELECT c.name FROM " TABLES_WITH_ROWS
+        " WHERE c.relreplident = 'n' OR c.relreplident IN ('d', 'i') AND NOT EXISTS"
+        "       (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid"
+        "           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END)"
+        " ORDER BY c.name";
+    const char *params[] = {s->oids};
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, "look up replica identities", question, 1, params,
+                                     &result);
+
+    for (int i = 0; i < PQntuples(result); i++)
+        log_warning("table %s has no replica identity: the server refuses updates and deletes of it "
+                    "while it is published",
+                    PQgetvalue(result, i, 0));
+    if (PQntuples(result) > 0)
+        log_hint("Add a primary key, use --replica-identity=full, or leave the table out with -T.");
+    PQclear(result);
+    return outcome;
+}
+
+enum outcome publication_set_identity(PGconn *sql, const struct options *o,
+                                      const struct selection *s)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    if (strcmp(o->replica_identity, "keep") != 0)
+        outcome = apply_identity(sql, o, s);
+    return outcome == OUTCOME_OK ? warn_without_identity(sql, s) : outcome;
+}

@@ -1,0 +1,71 @@
+#include "source/server_error.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+/* The longest prefix of an SQLSTATE that decides; first match wins. */
+struct sqlstate_class {
+    const char *prefix;
+    enum outcome outcome;
+};
+
+static const struct sqlstate_class classes[] = {
+    {"08P01", OUTCOME_FAILED},      /* protocol violation: our mistake */
+    {"08", OUTCOME_UNAVAILABLE},    /* connection exceptions */
+    {"0A", OUTCOME_MISUSED},        /* feature not supported */
+    {"22012", OUTCOME_FAILED},      /* a row filter divides by zero */
+    {"22", OUTCOME_MISUSED},        /* data exception: a bad option value */
+    {"28", OUTCOME_MISUSED},        /* authentication, pg_hba.conf */
+    {"3D", OUTCOME_MISUSED},        /* no such database */
+    {"40", OUTCOME_UNAVAILABLE},    /* rolled back, conflict with recovery */
+    {"42", OUTCOME_MISUSED},        /* privileges, names, syntax */
+    {"53400", OUTCOME_MISUSED},     /* all replication slots are in use */
+    {"53", OUTCOME_UNAVAILABLE},    /* connections, memory, disk */
+    {"55006", OUTCOME_UNAVAILABLE}, /* slot is active */
+    {"55P03", OUTCOME_UNAVAILABLE}, /* lock not available */
+    {"55", OUTCOME_MISUSED},        /* wal_level, wrong kind of slot */
+    {"57P04", OUTCOME_MISUSED},     /* database dropped */
+    {"57P", OUTCOME_UNAVAILABLE},   /* shutdown, crash, starting up */
+    {"58P01", OUTCOME_MISUSED},     /* plugin's library is not there */
+    {"", OUTCOME_FAILED},
+};
+
+enum outcome outcome_of_sqlstate(const char *sqlstate)
+{
+    const struct sqlstate_class *c = classes;
+
+    if (!sqlstate || !*sqlstate)
+        return OUTCOME_UNAVAILABLE;
+    while (strncmp(sqlstate, c->prefix, strlen(c->prefix)) != 0)
+        c++;
+    return c->outcome;
+}
+
+const char *result_sqlstate(const PGresult *result)
+{
+    const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+    return sqlstate ? sqlstate : "";
+}
+
+enum outcome server_error(const PGconn *conn, const PGresult *result, const char *doing)
+{
+    const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+
+    if (!primary) {
+        log_error("could not %s: %s", doing, PQerrorMessage(conn));
+        return OUTCOME_UNAVAILABLE;
+    }
+    log_error("could not %s: %s", doing, primary);
+    if (detail)
+        log_detail("%s", detail);
+    if (context)
+        log_detail("%s", context);
+    if (hint)
+        log_hint("%s", hint);
+    return outcome_of_sqlstate(result_sqlstate(result));
+}

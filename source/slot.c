@@ -1,0 +1,237 @@
+#include "source/slot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "source/connection.h"
+#include "source/server_error.h"
+
+static void copy_text(char *to, size_t size, const PGresult *result, const char *column)
+{
+    const char *text = result_text(result, 0, column);
+
+    snprintf(to, size, "%s", text ? text : "");
+}
+
+/*
+ * Columns come with versions: wal_status 13, two_phase 14, conflicting 16, invalidation_reason and
+ * synced 17.  A row as JSON has what there is, so that one statement serves all of them.
+ */
+static const char find_statement[] =
+    "SELECT slot_type, plugin, database, active, active_pid, confirmed_flush_lsn,"
+    "       (j->>'two_phase')::bool AS two_phase, (j->>'synced')::bool AS synced,"
+    "       coalesce(j->>'wal_status' = 'lost', false)"
+    "         OR coalesce((j->>'conflicting')::bool, false)"
+    "         OR j->>'invalidation_reason' IS NOT NULL AS lost,"
+    "       coalesce(j->>'invalidation_reason', j->>'wal_status') AS reason"
+    "  FROM (SELECT s.*, to_jsonb(s) AS j FROM pg_replication_slots AS s"
+    "         WHERE s.slot_name = $1) AS s";
+
+enum outcome slot_find(PGconn *sql, const char *name, struct slot *s)
+{
+    PGresult *result;
+    const char *pid;
+    enum outcome outcome =
+        sql_query(sql, "look up the replication slot", find_statement, 1, &name, &result);
+
+    *s = (struct slot){0};
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    s->exists = PQntuples(result) == 1;
+    if (s->exists) {
+        s->logical = strcmp(result_text(result, 0, "slot_type"), "logical") == 0;
+        s->active = result_bool(result, 0, "active");
+        s->two_phase = result_bool(result, 0, "two_phase");
+        s->synced = result_bool(result, 0, "synced");
+        s->lost = result_bool(result, 0, "lost");
+        copy_text(s->plugin, sizeof s->plugin, result, "plugin");
+        copy_text(s->database, sizeof s->database, result, "database");
+        copy_text(s->reason, sizeof s->reason, result, "reason");
+        pid = result_text(result, 0, "active_pid");
+        s->active_pid = pid ? (int)strtol(pid, NULL, 10) : 0;
+        s->confirmed = result_lsn(result, 0, "confirmed_flush_lsn");
+    }
+    PQclear(result);
+    return OUTCOME_OK;
+}
+
+static enum outcome check_kind(const struct slot *s, const struct options *o,
+                               const struct system *system)
+{
+    if (!s->logical) {
+        log_error("replication slot \"%s\" is a physical slot", o->slot);
+        log_hint("Changes can only be read from a logical slot; choose another name.");
+        return OUTCOME_MISUSED;
+    }
+    if (strcmp(s->database, system->database) != 0) {
+        log_error("replication slot \"%s\" belongs to database \"%s\", not to \"%s\"", o->slot,
+                  s->database, system->database);
+        return OUTCOME_MISUSED;
+    }
+    if (strcmp(s->plugin, "pgoutput") != 0) {
+        log_error("replication slot \"%s\" was created for plugin \"%s\", not for \"pgoutput\"",
+                  o->slot, s->plugin);
+        log_hint("A slot keeps its plugin for life: choose another slot.");
+        return OUTCOME_MISUSED;
+    }
+    return OUTCOME_OK;
+}
+
+enum outcome slot_check(const struct slot *s, const struct options *o, const struct system *system)
+{
+    enum outcome outcome = check_kind(s, o, system);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (s->lost) {
+        log_error("position lost: replication slot \"%s\" has been invalidated (%s)", o->slot,
+                  s->reason);
+        log_detail("The server has removed WAL or rows that the slot needs.");
+        log_hint("Drop the slot and the state file and begin anew.");
+        return OUTCOME_POSITION_LOST;
+    }
+    if (s->synced) {
+        log_error("replication slot \"%s\" is being synchronized from the primary server", o->slot);
+        log_hint("It can be read when this standby has been promoted, or on the primary.");
+        return OUTCOME_UNAVAILABLE;
+    }
+    return OUTCOME_OK;
+}
+
+/* ---- creating ---- */
+
+static enum outcome refuse_version(const char *option, const char *version)
+{
+    log_error("%s needs PostgreSQL %s or later", option, version);
+    return OUTCOME_MISUSED;
+}
+
+/*
+ * CREATE_REPLICATION_SLOT in the words of the server's version: bare words up to 16, a list in
+ * parentheses from 17 on, where FAILOVER came (the list itself exists from 15 on).
+ */
+static enum outcome creation_command(const PGconn *walsender, const struct options *o,
+                                     char *command, size_t size)
+{
+    int version = PQserverVersion(walsender);
+    const char *temporary = o->temporary_slot ? " TEMPORARY" : "";
+
+    if (o->two_phase && version < 150000)
+        return refuse_version("--two-phase", "15");
+    if (o->failover && version < 170000)
+        return refuse_version("--failover", "17");
+    if (version >= 170000)
+        snprintf(command, size,
+                 "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput "
+                 "(SNAPSHOT 'nothing', TWO_PHASE %s, FAILOVER %s)",
+                 o->slot, temporary, o->two_phase ? "true" : "false",
+                 o->failover ? "true" : "false");
+    else
+        snprintf(command, size, "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput NOEXPORT_SNAPSHOT%s",
+                 o->slot, temporary, o->two_phase ? " TWO_PHASE" : "");
+    return OUTCOME_OK;
+}
+
+static void name_blockers(PGconn *sql)
+{
+    PGresult *result;
+    const char *list;
+
+    log_notice("waiting for running transactions before the replication slot can be created");
+    if (sql_query(sql, "look up running transactions",
+                  "SELECT string_agg(who, ', ') AS list FROM ("
+                  "  SELECT format('process %s (%s)', pid, state) AS who FROM pg_stat_activity"
+                  "   WHERE backend_xid IS NOT NULL"
+                  "  UNION ALL"
+                  "  SELECT format('prepared transaction %L', gid) FROM pg_prepared_xacts) AS w",
+                  0, NULL, &result) != OUTCOME_OK)
+        return;
+    list = result_text(result, 0, "list");
+    if (list)
+        log_detail("The server waits until these have ended: %s.", list);
+    PQclear(result);
+}
+
+/* Waits for the answer to a command that was sent; says who blocks it when it takes long. */
+static enum outcome await_creation(PGconn *walsender, PGconn *sql)
+{
+    enum { PATIENCE_SEC = 3 };
+    usec_t deadline = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
+
+    while (PQisBusy(walsender)) {
+        enum outcome outcome = connection_wait(walsender, false, deadline);
+
+        if (outcome == OUTCOME_UNAVAILABLE) {
+            name_blockers(sql);
+            deadline = 0;
+            continue;
+        }
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        if (!PQconsumeInput(walsender))
+            break;
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome take_created(PGconn *walsender, lsn_t *consistent_point)
+{
+    PGresult *result = PQgetResult(walsender);
+    enum outcome outcome = OUTCOME_OK;
+
+    if (PQresultStatus(result) == PGRES_TUPLES_OK)
+        *consistent_point = result_lsn(result, 0, "consistent_point");
+    else
+        outcome = server_error(walsender, result, "create the replication slot");
+    while (result) {
+        PQclear(result);
+        result = PQgetResult(walsender);
+    }
+    return outcome;
+}
+
+enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o,
+                         lsn_t *consistent_point)
+{
+    char command[256];
+    enum outcome outcome = creation_command(walsender, o, command, sizeof command);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (!PQsendQuery(walsender, command))
+        return server_error(walsender, NULL, "create the replication slot");
+    outcome = await_creation(walsender, sql);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    outcome = take_created(walsender, consistent_point);
+    if (outcome == OUTCOME_OK)
+        log_notice("created replication slot \"%s\" at " LSN_FMT, o->slot,
+                   LSN_ARGS(*consistent_point));
+    return outcome;
+}
+
+enum outcome slot_drop(PGconn *sql, const char *name)
+{
+    enum { TRIES = 100, PAUSE_USEC = 50000 };
+    PGresult *result;
+    struct slot s;
+    enum outcome outcome = OUTCOME_OK;
+
+    for (int i = 0; i < TRIES; i++) {
+        outcome = slot_find(sql, name, &s);
+        if (outcome != OUTCOME_OK || !s.exists)
+            return outcome;
+        if (!s.active)
+            break;
+        clock_pause(PAUSE_USEC);
+    }
+    outcome = sql_query(sql, "drop the replication slot", "SELECT pg_drop_replication_slot($1)", 1,
+                        &name, &result);
+    PQclear(result);
+    if (outcome == OUTCOME_OK)
+        log_notice("dropped replication slot \"%s\"", name);
+    return outcome;
+}

@@ -1,0 +1,44 @@
+/*
+ * slot - the replication slot: what it is now, whether it will do, making and dropping it.
+ */
+#ifndef SOURCE_SLOT_H
+#define SOURCE_SLOT_H
+
+#include <libpq-fe.h>
+
+#include "cdcdump.h"
+#include "cli/options.h"
+#include "source/system.h"
+
+struct slot {
+    bool exists;
+    bool logical;
+    bool active;
+    bool two_phase;
+    bool synced; /* kept up to date from a primary; not usable here until promotion */
+    bool lost;
+    char plugin[64];
+    char database[64];
+    char reason[64]; /* why it is lost */
+    int active_pid;
+    lsn_t confirmed; /* confirmed_flush_lsn */
+};
+
+/* Looks the slot up; *s tells by `exists` whether there is one. */
+enum outcome slot_find(PGconn *sql, const char *name, struct slot *s);
+
+/* Whether an existing slot is one that this run can read: kind, plugin, database, not lost. */
+enum outcome slot_check(const struct slot *s, const struct options *o, const struct system *system);
+
+/*
+ * Creates the slot; *consistent_point is where its stream begins.  The server waits for every
+ * running transaction that has written something; after a few seconds the user is told which
+ * (asked over `sql`).  Options that the server's version lacks are refused before.
+ */
+enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o,
+                         lsn_t *consistent_point);
+
+/* Drops the slot, waiting a little for a walsender that is still ending. */
+enum outcome slot_drop(PGconn *sql, const char *name);
+
+#endif

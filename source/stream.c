@@ -1,0 +1,329 @@
+#include "source/stream.h"
+
+#include <endian.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "source/connection.h"
+#include "source/server_error.h"
+
+/* ---- the protocol's integers ---- */
+
+static uint64_t get_u64(const char *p)
+{
+    uint64_t n;
+
+    memcpy(&n, p, sizeof n);
+    return be64toh(n);
+}
+
+static char *put_be64(char *p, uint64_t n)
+{
+    n = htobe64(n);
+    memcpy(p, &n, sizeof n);
+    return p + sizeof n;
+}
+
+/* ---- starting ---- */
+
+/*
+ * PostgreSQL 18 does not fail on a publication that is not there at some point of the WAL: it
+ * warns (SQLSTATE 55000) and leaves the changes out.  Seen here, it is as fatal as it is on 17.
+ */
+static void on_notice(void *arg, const PGresult *result)
+{
+    struct stream *s = arg;
+
+    if (strcmp(result_sqlstate(result), "55000") == 0) {
+        s->unpublished = true;
+        server_error(NULL, result, "read all changes");
+        return;
+    }
+    log_verbose("server: %s", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
+}
+
+static void add_literal(struct buf *b, PGconn *conn, const char *text)
+{
+    char *quoted = PQescapeLiteral(conn, text, strlen(text));
+
+    if (!quoted)
+        log_out_of_memory();
+    buf_add_str(b, quoted);
+    PQfreemem(quoted);
+}
+
+static void add_option(struct buf *b, PGconn *conn, const char *name, size_t len, const char *value)
+{
+    char *copy = xstrndup(name, len);
+    char *quoted = PQescapeIdentifier(conn, copy, len);
+
+    if (!quoted)
+        log_out_of_memory();
+    buf_printf(b, ", %s ", quoted);
+    add_literal(b, conn, value);
+    PQfreemem(quoted);
+    free(copy);
+}
+
+/* publication_names is itself a list of identifiers inside of a literal. */
+static void add_publication(struct buf *b, PGconn *conn, const char *publication)
+{
+    char *quoted = PQescapeIdentifier(conn, publication, strlen(publication));
+
+    if (!quoted)
+        log_out_of_memory();
+    buf_add_str(b, ", publication_names ");
+    add_literal(b, conn, quoted);
+    PQfreemem(quoted);
+}
+
+static enum outcome refuse_version(const char *what, const char *version)
+{
+    log_error("%s needs PostgreSQL %s or later", what, version);
+    return OUTCOME_MISUSED;
+}
+
+static enum outcome check_version(const PGconn *conn, const struct options *o)
+{
+    int version = PQserverVersion(conn);
+
+    if (version < 120000)
+        return refuse_version("cdcdump", "12");
+    if (o->messages && version < 140000)
+        return refuse_version("--messages", "14");
+    if (o->binary && version < 140000)
+        return refuse_version("-o binary", "14");
+    if (o->two_phase && version < 150000)
+        return refuse_version("--two-phase", "15");
+    for (size_t i = 0; i < o->plugin_options.count; i++)
+        if (strncmp(o->plugin_options.items[i], "origin", 6) == 0 && version < 160000)
+            return refuse_version("-o origin", "16");
+    return OUTCOME_OK;
+}
+
+/* Protocol version 1 says all that is printed; two-phase commit came with 3. */
+static void build_command(struct buf *b, PGconn *conn, const struct options *o, lsn_t start)
+{
+    buf_printf(b, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (proto_version '%d'", o->slot,
+               LSN_ARGS(start), o->two_phase ? 3 : 1);
+    add_publication(b, conn, o->publication);
+    if (o->messages)
+        buf_add_str(b, ", messages 'true'");
+    if (o->two_phase)
+        buf_add_str(b, ", two_phase 'on'");
+    for (size_t i = 0; i < o->plugin_options.count; i++) {
+        const char *text = o->plugin_options.items[i];
+        size_t len = strcspn(text, "=");
+
+        add_option(b, conn, text, len, text[len] ? text + len + 1 : "true");
+    }
+    buf_add(b, ")", 2);
+}
+
+/* Before the stream and in it, these do not mean what they mean elsewhere. */
+static enum outcome stream_error(const PGconn *conn, const PGresult *result, const char *doing)
+{
+    enum outcome outcome = server_error(conn, result, doing);
+    const char *sqlstate = result_sqlstate(result);
+
+    if (strcmp(sqlstate, "42704") == 0) {
+        log_hint("The publication did not exist at that point of the WAL.  Begin anew with another "
+                 "slot, or leave the changes up to now out with -m latest-offset and no state "
+                 "file.");
+        return OUTCOME_POSITION_LOST;
+    }
+    if (strcmp(sqlstate, "55000") == 0 || strcmp(sqlstate, "58P01") == 0) {
+        log_hint("The slot cannot give these changes any more: drop it and begin anew.");
+        return OUTCOME_POSITION_LOST;
+    }
+    if (strcmp(sqlstate, "XX000") == 0)
+        log_hint("If a very large value is the reason, -o binary=true (PostgreSQL 14 and later) may "
+                 "get past it.");
+    return outcome;
+}
+
+enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start)
+{
+    struct buf command;
+    PGresult *result;
+    enum outcome outcome = check_version(conn, o);
+
+    *s = (struct stream){.conn = conn, .received = start};
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    PQsetNoticeReceiver(conn, on_notice, s);
+    buf_init(&command, 256);
+    build_command(&command, conn, o, start);
+    result = PQexec(conn, command.data);
+    if (PQresultStatus(result) != PGRES_COPY_BOTH)
+        outcome = stream_error(conn, result, "start streaming");
+    else if (PQsetnonblocking(conn, 1) != 0)
+        outcome = server_error(conn, NULL, "start streaming");
+    else
+        log_verbose("streaming from " LSN_FMT, LSN_ARGS(start));
+    PQclear(result);
+    buf_release(&command);
+    return outcome;
+}
+
+/* ---- reading ---- */
+
+bool stream_read(struct stream *s)
+{
+    return PQconsumeInput(s->conn) == 1;
+}
+
+/* XLogData: 'w', Int64 start of the change, Int64 WAL end (the same), Int64 clock, payload. */
+enum { DATA_HEADER = 25, KEEPALIVE_SIZE = 18 };
+
+static bool parse_data(struct stream *s, struct stream_message *m, const char *p, size_t len)
+{
+    if (len < DATA_HEADER)
+        return false;
+    m->kind = STREAM_DATA;
+    m->lsn = get_u64(p + 1);
+    m->sent = (usec_t)get_u64(p + 17) + POSTGRES_EPOCH_USEC;
+    m->payload = p + DATA_HEADER;
+    m->len = len - DATA_HEADER;
+    if (m->lsn > s->received)
+        s->received = m->lsn;
+    return true;
+}
+
+/* Keepalive: 'k', Int64 WAL end, Int64 clock, Byte1 reply requested. */
+static bool parse_keepalive(struct stream *s, struct stream_message *m, const char *p, size_t len)
+{
+    if (len != KEEPALIVE_SIZE)
+        return false;
+    m->kind = STREAM_KEEPALIVE;
+    m->wal_end = get_u64(p + 1);
+    m->sent = (usec_t)get_u64(p + 9) + POSTGRES_EPOCH_USEC;
+    m->wants_reply = p[17] != 0;
+    if (m->wal_end > s->received)
+        s->received = m->wal_end;
+    return true;
+}
+
+/*
+ * The copy has ended without our asking.  An error tells why; a plain CommandComplete is a server
+ * that shuts down after all has been acknowledged, and no answer at all is a lost connection.
+ */
+static enum stream_step ended(struct stream *s, enum outcome *outcome)
+{
+    PGresult *result = PQgetResult(s->conn);
+    const char *sqlstate;
+
+    if (result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
+        sqlstate = result_sqlstate(result);
+        if (*sqlstate) {
+            *outcome = stream_error(s->conn, result, "read the stream");
+            PQclear(result);
+            return *outcome == OUTCOME_UNAVAILABLE ? STREAM_ENDED : STREAM_FAILED;
+        }
+        log_warning("lost the connection: %s", PQerrorMessage(s->conn));
+    } else {
+        log_warning("the server has ended the stream");
+    }
+    PQclear(result);
+    *outcome = OUTCOME_UNAVAILABLE;
+    return STREAM_ENDED;
+}
+
+enum stream_step stream_next(struct stream *s, struct stream_message *m, enum outcome *outcome)
+{
+    int len;
+    bool good;
+
+    if (s->buffer) {
+        PQfreemem(s->buffer);
+        s->buffer = NULL;
+    }
+    len = PQgetCopyData(s->conn, &s->buffer, 1);
+    if (s->unpublished) {
+        *outcome = OUTCOME_POSITION_LOST;
+        return STREAM_FAILED;
+    }
+    if (len == 0)
+        return STREAM_NONE;
+    if (len < 0)
+        return ended(s, outcome);
+    good = s->buffer[0] == 'w'   ? parse_data(s, m, s->buffer, (size_t)len)
+           : s->buffer[0] == 'k' ? parse_keepalive(s, m, s->buffer, (size_t)len)
+                                 : false;
+    if (good)
+        return STREAM_MESSAGE;
+    log_error("could not read the stream: message of type 0x%02x and %d bytes",
+              (unsigned char)s->buffer[0], len);
+    *outcome = OUTCOME_FAILED;
+    return STREAM_FAILED;
+}
+
+/* ---- feedback ---- */
+
+bool stream_feedback(struct stream *s, lsn_t flushed, bool ask_reply)
+{
+    /* Standby status: 'r', Int64 written, flushed, applied, clock, Byte1 reply requested. */
+    char status[34], *p = status;
+
+    *p++ = 'r';
+    p = put_be64(p, s->received);
+    p = put_be64(p, flushed);
+    p = put_be64(p, flushed);
+    p = put_be64(p, (uint64_t)(clock_now() - POSTGRES_EPOCH_USEC));
+    *p++ = (char)ask_reply;
+    return PQputCopyData(s->conn, status, (int)(p - status)) == 1 && PQflush(s->conn) >= 0;
+}
+
+/* ---- ending ---- */
+
+static void wait_a_moment(const struct stream *s, bool for_write, usec_t deadline)
+{
+    struct pollfd fd = {.fd = PQsocket(s->conn),
+                        .events = (short)(POLLIN | (for_write ? POLLOUT : 0))};
+    usec_t left = deadline - clock_ticks();
+
+    poll(&fd, 1, left > 0 ? (int)(left / 1000 + 1) : 0);
+}
+
+/* Reads and drops what is still coming; true when the copy is over. */
+static bool drain(struct stream *s)
+{
+    char *buffer;
+    int len;
+
+    if (!PQconsumeInput(s->conn))
+        return true;
+    while ((len = PQgetCopyData(s->conn, &buffer, 1)) > 0)
+        PQfreemem(buffer);
+    return len < 0;
+}
+
+void stream_finish(struct stream *s)
+{
+    enum { PATIENCE_SEC = 3 };
+    usec_t deadline = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
+    bool done = PQputCopyEnd(s->conn, NULL) != 1;
+
+    /* A server in the middle of a huge transaction does not listen: then the socket is closed. */
+    while (!done && clock_ticks() < deadline) {
+        int unsent = PQflush(s->conn);
+
+        if (unsent < 0)
+            break;
+        wait_a_moment(s, unsent > 0, deadline);
+        done = drain(s);
+    }
+    stream_close(s);
+}
+
+void stream_close(struct stream *s)
+{
+    if (s->buffer)
+        PQfreemem(s->buffer);
+    PQfinish(s->conn);
+    *s = (struct stream){0};
+}

@@ -1,0 +1,67 @@
+/*
+ * stream - the replication stream: one step at a time, never blocking.
+ *
+ * Knows the wrapper messages of the streaming replication protocol (PostgreSQL documentation,
+ * "Streaming Replication Protocol"; reference: XLogData 'w', keepalive 'k', status 'r'), and
+ * nothing of what is in the payload.
+ */
+#ifndef SOURCE_STREAM_H
+#define SOURCE_STREAM_H
+
+#include <libpq-fe.h>
+
+#include "cdcdump.h"
+#include "cli/options.h"
+
+struct stream {
+    PGconn *conn;   /* owned; NULL when not connected */
+    char *buffer;   /* the message that stream_next() returned last: libpq's memory */
+    lsn_t received; /* highest position the server has spoken of: nothing above it is fed back */
+    bool unpublished; /* the server has said that it leaves changes out: see stream.c */
+};
+
+enum stream_kind { STREAM_DATA, STREAM_KEEPALIVE };
+
+/* One message.  Borrows from the stream until the next stream_next(). */
+struct stream_message {
+    enum stream_kind kind;
+    lsn_t lsn;       /* data: where the change is; 0 = the server did not say */
+    lsn_t wal_end;   /* keepalive: all that committed before it has been sent */
+    usec_t sent;     /* the server's clock */
+    bool wants_reply; /* keepalive: the server wants feedback at once */
+    const char *payload;
+    size_t len;
+};
+
+enum stream_step {
+    STREAM_MESSAGE, /* *m is one */
+    STREAM_NONE,    /* nothing whole has arrived */
+    STREAM_ENDED,   /* the server is going away or the connection is lost: worth a retry */
+    STREAM_FAILED,  /* see *outcome */
+};
+
+/*
+ * Takes over conn, whatever comes out, and starts the slot's stream behind start.  After
+ * OUTCOME_OK the connection is in copy mode and in libpq's non-blocking mode.
+ */
+enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start);
+
+/* Reads from the socket what is there, once; false when the connection is lost (not logged). */
+bool stream_read(struct stream *s);
+
+/* Takes the next whole message out of what was read. */
+enum stream_step stream_next(struct stream *s, struct stream_message *m, enum outcome *outcome);
+
+/*
+ * Sends a status: everything up to `flushed` is safe on our side.  With ask_reply the server
+ * answers with a keepalive at once.  False when the connection is lost (not logged).
+ */
+bool stream_feedback(struct stream *s, lsn_t flushed, bool ask_reply);
+
+/* Ends the copy in good order: CopyDone, and what the server still has to say, for a short while. */
+void stream_finish(struct stream *s);
+
+/* Drops the connection at once. */
+void stream_close(struct stream *s);
+
+#endif

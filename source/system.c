@@ -1,0 +1,182 @@
+#include "source/system.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/lsn.h"
+#include "source/connection.h"
+
+static enum outcome read_sender_timeout(PGconn *walsender, struct system *s)
+{
+    PGresult *result;
+    enum outcome outcome =
+        walsender_query(walsender, "read wal_sender_timeout",
+                        "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'",
+                        &result);
+    const char *milliseconds;
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    milliseconds = result_text(result, 0, "setting");
+    s->wal_sender_timeout = milliseconds ? (usec_t)strtoll(milliseconds, NULL, 10) * 1000 : 0;
+    PQclear(result);
+    return OUTCOME_OK;
+}
+
+enum outcome system_identify(PGconn *walsender, struct system *s)
+{
+    PGresult *result;
+    enum outcome outcome =
+        walsender_query(walsender, "identify the server", "IDENTIFY_SYSTEM", &result);
+    const char *identifier, *timeline, *database;
+
+    *s = (struct system){.version = PQserverVersion(walsender)};
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    identifier = result_text(result, 0, "systemid");
+    timeline = result_text(result, 0, "timeline");
+    database = result_text(result, 0, "dbname");
+    if (!identifier || strlen(identifier) >= sizeof s->identifier || !timeline || !database) {
+        log_error("could not identify the server: unexpected answer to IDENTIFY_SYSTEM");
+        PQclear(result);
+        return OUTCOME_FAILED;
+    }
+    snprintf(s->identifier, sizeof s->identifier, "%s", identifier);
+    s->timeline = (uint32_t)strtoul(timeline, NULL, 10);
+    s->flushed = result_lsn(result, 0, "xlogpos");
+    s->database = xstrdup(database);
+    PQclear(result);
+    return read_sender_timeout(walsender, s);
+}
+
+void system_release(struct system *s)
+{
+    free(s->database);
+    s->database = NULL;
+}
+
+/* Lines "timeline<TAB>switch LSN<TAB>reason", oldest first; # begins a comment. */
+static bool find_in_history(const char *history, uint32_t timeline, lsn_t *switch_lsn)
+{
+    while (history && *history) {
+        unsigned tli, high, low;
+
+        if (sscanf(history, "%u %X/%X", &tli, &high, &low) == 3 && tli == timeline) {
+            *switch_lsn = (lsn_t)high << 32 | low;
+            return true;
+        }
+        history = strchr(history, '\n');
+        if (history)
+            history++;
+    }
+    return false;
+}
+
+enum outcome system_timeline_end(PGconn *walsender, const struct system *s, uint32_t timeline,
+                                 lsn_t *switch_lsn)
+{
+    char command[64];
+    PGresult *result;
+    enum outcome outcome;
+    bool found;
+
+    *switch_lsn = 0;
+    if (timeline == s->timeline)
+        return OUTCOME_OK;
+    snprintf(command, sizeof command, "TIMELINE_HISTORY %u", s->timeline);
+    outcome = walsender_query(walsender, "read the timeline history", command, &result);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    found = PQntuples(result) == 1 && PQnfields(result) == 2 &&
+            find_in_history(PQgetvalue(result, 0, 1), timeline, switch_lsn);
+    PQclear(result);
+    if (found)
+        return OUTCOME_OK;
+    log_error("position lost: the server's timeline %u does not descend from timeline %u of the "
+              "state file",
+              s->timeline, timeline);
+    return OUTCOME_POSITION_LOST;
+}
+
+/*
+ * The insert position may stand just behind a page header that has not been written yet; the
+ * stream then only gets to the end of the page before it.  (XLogBytePosToRecPtr and
+ * XLogBytePosToEndRecPtr differ by that header; it is 24 bytes, 40 at the start of a segment.)
+ */
+static lsn_t before_page_header(lsn_t lsn, uint64_t segment_size)
+{
+    enum { PAGE = 8192, SHORT_HEADER = 24, LONG_HEADER = 40 };
+
+    if (segment_size && lsn % segment_size == LONG_HEADER)
+        return lsn - LONG_HEADER;
+    if (lsn % PAGE == SHORT_HEADER)
+        return lsn - SHORT_HEADER;
+    return lsn;
+}
+
+static enum outcome read_wal_end(PGconn *sql, lsn_t *inserted, lsn_t *flushed)
+{
+    PGresult *result;
+    const char *segment_size;
+    enum outcome outcome = sql_query(
+        sql, "read the end of the WAL",
+        "SELECT CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END"
+        "       AS inserted,"
+        "       CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END"
+        "       AS flushed,"
+        "       (SELECT setting FROM pg_settings WHERE name = 'wal_segment_size') AS segment_size"
+        "  FROM pg_is_in_recovery() AS r",
+        0, NULL, &result);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    segment_size = result_text(result, 0, "segment_size");
+    *inserted = before_page_header(result_lsn(result, 0, "inserted"),
+                                   segment_size ? strtoull(segment_size, NULL, 10) : 0);
+    *flushed = result_lsn(result, 0, "flushed");
+    PQclear(result);
+    return OUTCOME_OK;
+}
+
+/*
+ * The WAL writer flushes asynchronous commits within three times wal_writer_delay (200 ms).  What
+ * is still not flushed after a second belongs to transactions that have not committed.
+ */
+enum outcome system_wal_end(PGconn *sql, lsn_t *lsn)
+{
+    enum { TRIES = 50, PAUSE_USEC = 20000 };
+    lsn_t wanted = 0, inserted, flushed = 0;
+
+    for (int i = 0; i < TRIES; i++) {
+        enum outcome outcome = read_wal_end(sql, &inserted, &flushed);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        if (i == 0)
+            wanted = inserted;
+        if (flushed >= wanted)
+            break;
+        clock_pause(PAUSE_USEC);
+    }
+    *lsn = flushed < wanted ? flushed : wanted;
+    return OUTCOME_OK;
+}
+
+enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now)
+{
+    static const char question[] =
+        "SELECT trunc(extract(epoch FROM $1::timestamptz) * 1000000)::int8::text AS then,"
+        "       trunc(extract(epoch FROM clock_timestamp()) * 1000000)::int8::text AS now";
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, "read the timestamp", question, 1, &text, &result);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    *when = strtoll(result_text(result, 0, "then"), NULL, 10);
+    *now = strtoll(result_text(result, 0, "now"), NULL, 10);
+    PQclear(result);
+    return OUTCOME_OK;
+}

@@ -1,0 +1,40 @@
+/*
+ * system - which server this is, and where its WAL stands.
+ */
+#ifndef SOURCE_SYSTEM_H
+#define SOURCE_SYSTEM_H
+
+#include <libpq-fe.h>
+
+#include "cdcdump.h"
+
+struct system {
+    char identifier[24]; /* decimal; the same for ever, and on every standby */
+    uint32_t timeline;
+    lsn_t flushed; /* end of the WAL that is safe on disk there; a standby: replayed */
+    char *database;
+    int version;               /* as PQserverVersion(): 150020 */
+    usec_t wal_sender_timeout; /* 0 = off */
+};
+
+/* IDENTIFY_SYSTEM and more over a walsender connection; *s is released by system_release(). */
+enum outcome system_identify(PGconn *walsender, struct system *s);
+void system_release(struct system *s);
+
+/*
+ * Where the server's history left `timeline`: *switch_lsn, or 0 when it is the current one.
+ * OUTCOME_POSITION_LOST: the server does not descend from that timeline (logged).
+ */
+enum outcome system_timeline_end(PGconn *walsender, const struct system *s, uint32_t timeline,
+                                 lsn_t *switch_lsn);
+
+/*
+ * The end of the WAL, such that every transaction which has committed by now lies before it and
+ * the stream is sure to get there: asynchronous commits are waited for, a moment at most.
+ */
+enum outcome system_wal_end(PGconn *sql, lsn_t *lsn);
+
+/* Reads a timestamp as the server does; *when in microseconds since 1970, *now likewise. */
+enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now);
+
+#endif
