@@ -1,0 +1,445 @@
+#include "decode/pgoutput.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "decode/reader.h"
+
+void pgoutput_init(struct pgoutput *d, lsn_t last_commit)
+{
+    *d = (struct pgoutput){.last_commit = last_commit};
+    relations_init(&d->relations);
+    d->old_row = xcalloc(RELATION_MAX_COLUMNS, sizeof(*d->old_row));
+    d->new_row = xcalloc(RELATION_MAX_COLUMNS, sizeof(*d->new_row));
+}
+
+void pgoutput_release(struct pgoutput *d)
+{
+    relations_release(&d->relations);
+    free(d->old_row);
+    free(d->new_row);
+    free(d->truncated);
+    *d = (struct pgoutput){0};
+}
+
+/*
+ * Relations are kept: the server describes each again before its first use, and one that has not
+ * changed meanwhile need not be looked up again.
+ */
+void pgoutput_restart(struct pgoutput *d)
+{
+    d->in_transaction = false;
+}
+
+/* ---- what is wrong with a message ---- */
+
+static bool malformed(const struct event *e, char tag, const char *what)
+{
+    log_error("could not decode the pgoutput message at " LSN_FMT ": %s", LSN_ARGS(e->lsn), what);
+    log_detail("The message is of type 0x%02x.", (unsigned char)tag);
+    return false;
+}
+
+/* ---- transactions ---- */
+
+static usec_t read_time(struct reader *r)
+{
+    return (usec_t)(read_u64(r) + (uint64_t)POSTGRES_EPOCH_USEC);
+}
+
+static void begin(struct pgoutput *d, struct event *e)
+{
+    d->in_transaction = true;
+    d->transaction.previous_commit = d->last_commit;
+    e->kind = EVENT_BEGIN;
+    e->transaction = &d->transaction;
+}
+
+/* Int64 LSN of the commit record, Int64 commit time, Int32 xid */
+static bool decode_begin(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    if (d->in_transaction)
+        return malformed(e, 'B', "a transaction begins within another");
+    d->transaction = (struct transaction){0};
+    d->transaction.commit_lsn = read_u64(r);
+    d->transaction.commit_time = read_time(r);
+    d->transaction.xid = read_u32(r);
+    begin(d, e);
+    return true;
+}
+
+/* Ends the open transaction; its LSN becomes "the last commit" when it changed something. */
+static void end(struct pgoutput *d, struct event *e, enum event_kind kind)
+{
+    d->in_transaction = false;
+    if (d->transaction.changed)
+        d->last_commit = d->transaction.commit_lsn;
+    e->kind = kind;
+    e->transaction = &d->transaction;
+}
+
+/* Int8 flags (0), Int64 LSN of the commit record, Int64 LSN of its end, Int64 commit time */
+static bool decode_commit(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    uint8_t flags = read_u8(r);
+    lsn_t commit_lsn = read_u64(r);
+
+    d->transaction.end_lsn = read_u64(r);
+    read_time(r);
+    if (!d->in_transaction || d->transaction.gid)
+        return malformed(e, 'C', "a transaction ends that has not begun");
+    if (flags != 0)
+        return malformed(e, 'C', "unknown flags");
+    if (commit_lsn != d->transaction.commit_lsn || d->transaction.end_lsn <= commit_lsn)
+        return malformed(e, 'C', "the LSNs of Begin and Commit do not agree");
+    end(d, e, EVENT_COMMIT);
+    return true;
+}
+
+static bool keep_gid(struct pgoutput *d, const char *gid)
+{
+    int n = snprintf(d->gid, sizeof d->gid, "%s", gid);
+
+    d->transaction.gid = d->gid;
+    return n >= 0 && (size_t)n < sizeof d->gid;
+}
+
+/* Int64 LSN of the prepare record, Int64 LSN of its end, Int64 time, Int32 xid, String gid */
+static bool decode_begin_prepare(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    if (d->in_transaction)
+        return malformed(e, 'b', "a transaction begins within another");
+    d->transaction = (struct transaction){.prepared = true};
+    read_u64(r); /* of the prepare record: what becomes of it is written later */
+    d->transaction.end_lsn = read_u64(r);
+    d->transaction.commit_time = read_time(r);
+    d->transaction.xid = read_u32(r);
+    if (!keep_gid(d, read_string(r)))
+        return malformed(e, 'b', "the transaction's identifier is too long");
+    begin(d, e);
+    return true;
+}
+
+/* Int8 flags, then as Begin Prepare */
+static bool decode_prepare(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    uint8_t flags = read_u8(r);
+
+    read_u64(r);
+    d->transaction.end_lsn = read_u64(r);
+    d->transaction.commit_time = read_time(r);
+    read_u32(r);
+    if (!d->in_transaction || !d->transaction.gid)
+        return malformed(e, 'P', "a transaction is prepared that has not begun");
+    if (flags != 0 || strcmp(read_string(r), d->gid) != 0)
+        return malformed(e, 'P', "Begin Prepare and Prepare do not agree");
+    end(d, e, EVENT_PREPARE);
+    return true;
+}
+
+/* Int8 flags, Int64 LSN of the commit record, Int64 of its end, Int64 time, Int32 xid, gid */
+static bool decode_commit_prepared(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    uint8_t flags = read_u8(r);
+
+    if (d->in_transaction || flags != 0)
+        return malformed(e, 'K', "Commit Prepared within a transaction, or with unknown flags");
+    d->transaction = (struct transaction){0};
+    d->transaction.commit_lsn = read_u64(r);
+    d->transaction.end_lsn = read_u64(r);
+    d->transaction.commit_time = read_time(r);
+    d->transaction.xid = read_u32(r);
+    if (!keep_gid(d, read_string(r)))
+        return malformed(e, 'K', "the transaction's identifier is too long");
+    end(d, e, EVENT_COMMIT_PREPARED);
+    return true;
+}
+
+/* Int8 flags, Int64 prepare end, Int64 rollback end, Int64 prepare and rollback time, xid, gid */
+static bool decode_rollback_prepared(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    uint8_t flags = read_u8(r);
+
+    if (d->in_transaction || flags != 0)
+        return malformed(e, 'r', "Rollback Prepared within a transaction, or with unknown flags");
+    d->transaction = (struct transaction){0};
+    read_u64(r);
+    d->transaction.end_lsn = read_u64(r);
+    read_time(r);
+    d->transaction.commit_time = read_time(r);
+    d->transaction.xid = read_u32(r);
+    if (!keep_gid(d, read_string(r)))
+        return malformed(e, 'r', "the transaction's identifier is too long");
+    end(d, e, EVENT_ROLLBACK_PREPARED);
+    return true;
+}
+
+/* ---- relations ---- */
+
+/* Int8 flags (1 = part of the identity), String name, Int32 type, Int32 type modifier */
+static void read_column(struct reader *r, struct column *column)
+{
+    column->identity = (read_u8(r) & 1) != 0;
+    column->key = column->identity;
+    column->name = xstrdup(read_string(r));
+    column->type_oid = read_u32(r);
+    column->typmod = (int32_t)read_u32(r);
+}
+
+/* Int32 oid, String schema ("" = pg_catalog), String name, Int8 identity, Int16 n, n columns */
+static bool decode_relation(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    struct relation relation = {.oid = read_u32(r)};
+    const char *schema = read_string(r);
+    const char *name = read_string(r);
+    uint16_t n;
+    bool changed;
+
+    relation.identity = (char)read_u8(r);
+    n = read_u16(r);
+    if (r->failed || n > RELATION_MAX_COLUMNS || !strchr("dnfi", relation.identity) ||
+        !relation.identity)
+        return malformed(e, 'R', "this is no description of a relation");
+    relation.ncolumns = n;
+    relation.columns = xcalloc(n, sizeof(*relation.columns));
+    relation.schema = xstrdup(*schema ? schema : "pg_catalog");
+    relation.name = xstrdup(name);
+    for (int i = 0; i < n; i++)
+        read_column(r, &relation.columns[i]);
+    if (r->failed) {
+        relation_clear(&relation);
+        return malformed(e, 'R', "the message is too short");
+    }
+    e->relation = relations_put(&d->relations, &relation, &changed);
+    e->kind = e->relation->described ? EVENT_NONE : EVENT_RELATION;
+    return true;
+}
+
+/* ---- rows ---- */
+
+/*
+ * TupleData: Int16 n, then per column a kind: n(ull), u(nchanged), or t(ext) / b(inary) with
+ * Int32 length and that many bytes.
+ */
+static const char *read_tuple(struct reader *r, const struct relation *relation, struct value *row)
+{
+    uint16_t n = read_u16(r);
+
+    if (r->failed || n != relation->ncolumns)
+        return "the row does not have the relation's columns";
+    for (int i = 0; i < n; i++) {
+        struct value *v = &row[i];
+        uint8_t kind = read_u8(r);
+
+        v->len = 0;
+        v->data = NULL;
+        if (kind == 't' || kind == 'b') {
+            v->kind = kind == 't' ? VALUE_TEXT : VALUE_BINARY;
+            v->len = read_u32(r);
+            v->data = read_bytes(r, v->len);
+            if (!v->data)
+                return "a value is longer than the message";
+        } else if (kind == 'n') {
+            v->kind = VALUE_NULL;
+        } else if (kind == 'u') {
+            v->kind = VALUE_UNCHANGED;
+        } else {
+            return r->failed ? "the message is too short" : "unknown kind of value";
+        }
+    }
+    return NULL;
+}
+
+/* In a K tuple, columns outside of the identity come as nulls but say nothing. */
+static void keep_identity_only(const struct relation *relation, struct value *row)
+{
+    for (int i = 0; i < relation->ncolumns; i++)
+        if (!relation->columns[i].identity)
+            row[i].kind = VALUE_ABSENT;
+}
+
+/* Unchanged values that the old row has: with identity FULL any, else those of the key. */
+static void fill_unchanged(const struct relation *relation, const struct value *old,
+                           struct value *new)
+{
+    for (int i = 0; i < relation->ncolumns; i++)
+        if (new[i].kind == VALUE_UNCHANGED &&
+            (old[i].kind == VALUE_TEXT || old[i].kind == VALUE_BINARY || old[i].kind == VALUE_NULL))
+            new[i] = old[i];
+}
+
+/* A tuple behind its tag: K(ey), O(ld) or N(ew). */
+static const char *read_row(struct pgoutput *d, struct reader *r, uint8_t tag, struct event *e)
+{
+    struct change *c = &e->change;
+    const char *wrong;
+
+    if (tag == 'N') {
+        wrong = read_tuple(r, c->relation, d->new_row);
+        c->new_row = d->new_row;
+        return wrong;
+    }
+    wrong = read_tuple(r, c->relation, d->old_row);
+    c->old_row = d->old_row;
+    c->old_kind = tag == 'K' ? OLD_KEY : OLD_FULL;
+    if (!wrong && tag == 'K')
+        keep_identity_only(c->relation, d->old_row);
+    return wrong;
+}
+
+/*
+ * Int32 relation, then for Insert N, for Delete K or O, for Update maybe K or O, then N.
+ */
+static bool decode_change(struct pgoutput *d, struct reader *r, struct event *e, char op)
+{
+    uint32_t oid = read_u32(r);
+    uint8_t tag = read_u8(r);
+    const char *wrong = NULL;
+
+    e->kind = EVENT_CHANGE;
+    e->transaction = &d->transaction;
+    e->change = (struct change){
+        .op = op == 'I' ? OP_INSERT : op == 'U' ? OP_UPDATE : OP_DELETE,
+        .relation = relations_find(&d->relations, oid),
+        .lsn = e->lsn,
+    };
+    if (!d->in_transaction)
+        return malformed(e, op, "a change outside of a transaction");
+    d->transaction.changed = true;
+    if (!e->change.relation)
+        return malformed(e, op, "a change of a relation that has not been described");
+    if (op != 'I' && (tag == 'K' || tag == 'O')) {
+        wrong = read_row(d, r, tag, e);
+        tag = op == 'D' ? 'D' : read_u8(r);
+    } else if (op == 'D') {
+        wrong = "a deletion without the old row";
+    }
+    if (!wrong && op != 'D')
+        wrong = tag == 'N' ? read_row(d, r, tag, e) : "a change without the new row";
+    if (wrong)
+        return malformed(e, op, wrong);
+    if (e->change.old_row && e->change.new_row)
+        fill_unchanged(e->change.relation, d->old_row, d->new_row);
+    return true;
+}
+
+/* Int32 n, Int8 flags (1 CASCADE, 2 RESTART IDENTITY), n times Int32 relation */
+static bool decode_truncate(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    uint32_t n = read_u32(r);
+
+    read_u8(r);
+    if (!d->in_transaction)
+        return malformed(e, 'T', "a change outside of a transaction");
+    d->transaction.changed = true;
+    if (n > (size_t)(r->end - r->p) / 4)
+        return malformed(e, 'T', "the message is too short");
+    if (n > d->truncated_cap) {
+        free(d->truncated);
+        d->truncated = xcalloc(n, sizeof(struct relation *));
+        d->truncated_cap = n;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        d->truncated[i] = relations_find(&d->relations, read_u32(r));
+        if (!d->truncated[i])
+            return malformed(e, 'T', "a change of a relation that has not been described");
+    }
+    e->kind = EVENT_TRUNCATE;
+    e->transaction = &d->transaction;
+    e->relations = d->truncated;
+    e->ntruncated = n;
+    return true;
+}
+
+/* Int8 flags (1 = transactional), Int64 LSN, String prefix, Int32 length, content */
+static bool decode_message(struct pgoutput *d, struct reader *r, struct event *e)
+{
+    struct message *m = &e->message;
+
+    m->transactional = (read_u8(r) & 1) != 0;
+    m->lsn = read_u64(r);
+    m->prefix = read_string(r);
+    m->len = read_u32(r);
+    m->content = read_bytes(r, m->len);
+    if (!m->content)
+        return malformed(e, 'M', "the content is longer than the message");
+    if (m->transactional && !d->in_transaction)
+        return malformed(e, 'M', "a transactional message outside of a transaction");
+    e->kind = EVENT_MESSAGE;
+    e->transaction = m->transactional ? &d->transaction : NULL;
+    d->transaction.changed |= m->transactional;
+    return true;
+}
+
+/* Type (Int32 oid, String schema, String name) and Origin (Int64 LSN, String name) */
+static void skip_type(struct reader *r)
+{
+    read_u32(r);
+    read_string(r);
+    read_string(r);
+}
+
+static void skip_origin(struct reader *r)
+{
+    read_u64(r);
+    read_string(r);
+}
+
+static bool dispatch(struct pgoutput *d, struct reader *r, char tag, struct event *e)
+{
+    switch (tag) {
+    case 'B':
+        return decode_begin(d, r, e);
+    case 'C':
+        return decode_commit(d, r, e);
+    case 'I':
+    case 'U':
+    case 'D':
+        return decode_change(d, r, e, tag);
+    case 'R':
+        return decode_relation(d, r, e);
+    case 'T':
+        return decode_truncate(d, r, e);
+    case 'M':
+        return decode_message(d, r, e);
+    case 'Y':
+        skip_type(r);
+        return true;
+    case 'O':
+        skip_origin(r);
+        return true;
+    case 'b':
+        return decode_begin_prepare(d, r, e);
+    case 'P':
+        return decode_prepare(d, r, e);
+    case 'K':
+        return decode_commit_prepared(d, r, e);
+    case 'r':
+        return decode_rollback_prepared(d, r, e);
+    default:
+        return malformed(e, tag, "unknown type of message");
+    }
+}
+
+bool pgoutput_decode(struct pgoutput *d, lsn_t lsn, const char *payload, size_t len,
+                     struct event *e)
+{
+    struct reader r = {.p = payload, .end = payload + len};
+    char tag = (char)read_u8(&r);
+
+    e->kind = EVENT_NONE;
+    e->lsn = lsn;
+    e->transaction = NULL;
+    if (r.failed)
+        return malformed(e, tag, "the message is empty");
+    if (!dispatch(d, &r, tag, e))
+        return false;
+    if (r.failed)
+        return malformed(e, tag, "the message is too short");
+    if (r.p != r.end)
+        return malformed(e, tag, "the message is too long");
+    return true;
+}
