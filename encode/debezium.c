@@ -1,0 +1,313 @@
+/*
+ * The `debezium` envelope: what Debezium 3.x's connector gives through a JSON converter without
+ * schemas, plus commit_lsn and tx_seq in source.  Fields and their order: CONTRACT, section 5.
+ *
+ * A record is put together from pieces, each rendered as seldom as possible:
+ *
+ *   {"before":…,"after":…           row by row
+ *   ,"source":{… "sequence":"[…     head: once per transaction
+ *   lsn
+ *   \"]","ts_us":…,"ts_ns":…        middle: once per transaction
+ *   ,"schema":…,"table":…,"txId":   layout->table: once per relation
+ *   xid,"lsn":                      xid_lsn, part of tail: once per transaction
+ *   lsn
+ *   ,"xmin":null,"commit_lsn":…,"tx_seq":   rest of tail
+ *   seq},"op":"c"
+ *   ,"ts_ms":…,"ts_us":…,"ts_ns":…} clock: once per wake-up
+ */
+#include "encode/envelope.h"
+#include "encode/value.h"
+
+static void add_time(struct buf *b, const char *before, int64_t n)
+{
+    buf_add_str(b, before);
+    buf_add_i64(b, n);
+}
+
+static void set_clock(struct envelope_context *x)
+{
+    struct buf *b = &x->clock;
+
+    b->len = 0;
+    add_time(b, ",\"ts_ms\":", x->now / 1000);
+    add_time(b, ",\"ts_us\":", x->now);
+    add_time(b, ",\"ts_ns\":", x->now);
+    buf_add_str(b, "000}");
+}
+
+/* Up to where the event's LSN goes into `sequence`.  Zero is "none" and written as null. */
+static void render_head(struct envelope_context *x, struct buf *b, usec_t when, lsn_t previous)
+{
+    buf_add_str(b, ",\"source\":{\"version\":\"" CDCDUMP_VERSION
+                   "\",\"connector\":\"postgresql\",\"name\":");
+    buf_add_buf(b, &x->server_name);
+    add_time(b, ",\"ts_ms\":", when / 1000);
+    buf_add_str(b, ",\"snapshot\":\"false\",\"db\":");
+    buf_add_buf(b, &x->database);
+    buf_add_str(b, ",\"sequence\":\"[");
+    if (previous) {
+        buf_add_str(b, "\\\"");
+        buf_add_u64(b, previous);
+        buf_add_str(b, "\\\",\\\"");
+    } else {
+        buf_add_str(b, "null,\\\"");
+    }
+}
+
+static void render_middle(struct buf *b, usec_t when)
+{
+    add_time(b, "\\\"]\",\"ts_us\":", when);
+    add_time(b, ",\"ts_ns\":", when);
+    buf_add_str(b, "000");
+}
+
+/* tail holds two pieces; the first ends with the NUL. */
+static void render_tail(struct buf *b, const struct transaction *t)
+{
+    buf_add_u64(b, t->xid);
+    buf_add(b, ",\"lsn\":", sizeof ",\"lsn\":");
+    buf_add_str(b, ",\"xmin\":null,\"commit_lsn\":");
+    if (t->commit_lsn)
+        buf_add_u64(b, t->commit_lsn);
+    else
+        buf_add_str(b, "null");
+    buf_add_str(b, ",\"tx_seq\":");
+}
+
+static void begin(struct envelope_context *x, const struct transaction *t)
+{
+    x->head.len = x->middle.len = x->tail.len = 0;
+    render_head(x, &x->head, t->commit_time, t->previous_commit);
+    render_middle(&x->middle, t->commit_time);
+    render_tail(&x->tail, t);
+}
+
+static void add_table(struct buf *b, const char *schema, const char *table)
+{
+    buf_add_str(b, ",\"schema\":");
+    envelope_add_name(b, schema);
+    buf_add_str(b, ",\"table\":");
+    envelope_add_name(b, table);
+    buf_add_str(b, ",\"txId\":");
+}
+
+static void describe(struct envelope_context *x, struct layout *l)
+{
+    (void)x;
+    add_table(&l->table, l->relation->schema, l->relation->name);
+}
+
+static char *put(char *p, const void *bytes, size_t n)
+{
+    memcpy(p, bytes, n);
+    return p + n;
+}
+
+/* The source block of an event within a transaction; table is layout->table or the like. */
+static void add_source(struct envelope_context *x, struct buf *b, const struct buf *table,
+                       lsn_t lsn, uint32_t seq)
+{
+    size_t xid_len = strlen(x->tail.data);
+    char digits[20];
+    size_t ndigits = (size_t)(put_u64(digits, lsn) - digits);
+    char *p = buf_reserve(b, x->head.len + x->middle.len + x->tail.len + table->len + 64);
+
+    p = put(p, x->head.data, x->head.len);
+    p = put(p, digits, ndigits);
+    p = put(p, x->middle.data, x->middle.len);
+    p = put(p, table->data, table->len);
+    p = put(p, x->tail.data, xid_len);
+    p = put(p, digits, ndigits);
+    p = put(p, x->tail.data + xid_len + 1, x->tail.len - xid_len - 1);
+    p = put_u64(p, seq);
+    *p++ = '}';
+    buf_written(b, p);
+}
+
+static bool change(struct envelope_context *x, const struct transaction *t, const struct change *c,
+                   const struct layout *l, struct buf *b)
+{
+    static const char ops[] = {[OP_INSERT] = 'c', [OP_UPDATE] = 'u', [OP_DELETE] = 'd',
+                               [OP_TRUNCATE] = 't'};
+    char op[] = ",\"op\":\"?\"";
+
+    (void)t;
+    op[7] = ops[c->op];
+    buf_add_str(b, "{\"before\":");
+    if (!envelope_add_old(x, c, l, b))
+        return false;
+    buf_add_str(b, ",\"after\":");
+    if (!envelope_add_new(x, c, l, b))
+        return false;
+    add_source(x, b, &l->table, c->lsn, c->seq);
+    buf_add(b, op, sizeof op - 1);
+    buf_add_buf(b, &x->clock);
+    return true;
+}
+
+/* The source block of what stands outside of transactions, or of a table. */
+static void add_free_source(struct envelope_context *x, struct buf *b, const char *schema,
+                            const char *table, lsn_t lsn)
+{
+    render_head(x, b, x->now, 0);
+    buf_add_u64(b, lsn);
+    render_middle(b, x->now);
+    add_table(b, schema, table);
+    buf_add_str(b, "null,\"lsn\":");
+    buf_add_u64(b, lsn);
+    buf_add_str(b, ",\"xmin\":null,\"commit_lsn\":null,\"tx_seq\":null}");
+}
+
+/* Records begin with a brace, sources with a comma. */
+static void drop_comma(struct buf *b, size_t at)
+{
+    b->data[at] = '{';
+}
+
+static bool message(struct envelope_context *x, const struct transaction *t,
+                    const struct message *m, struct buf *b)
+{
+    size_t start = b->len;
+
+    if (t) {
+        struct buf table;
+
+        buf_init(&table, 64);
+        add_table(&table, "", "");
+        add_source(x, b, &table, m->lsn, m->seq);
+        buf_release(&table);
+    } else {
+        add_free_source(x, b, "", "", m->lsn);
+    }
+    drop_comma(b, start);
+    buf_add_str(b, ",\"op\":\"m\"");
+    buf_add(b, x->clock.data, x->clock.len - 1);
+    buf_add_str(b, ",\"message\":{\"prefix\":");
+    envelope_add_name(b, m->prefix);
+    buf_add_str(b, ",\"content\":");
+    json_add_base64(b, m->content, m->len);
+    buf_add_str(b, "}}");
+    return true;
+}
+
+static void add_collection(struct buf *b, const struct layout *l, bool first)
+{
+    struct buf name;
+
+    buf_init(&name, 128);
+    buf_printf(&name, "%s.%s", l->relation->schema, l->relation->name);
+    buf_add_char(&name, '\0');
+    buf_add_str(b, first ? "{\"data_collection\":" : ",{\"data_collection\":");
+    envelope_add_name(b, name.data);
+    buf_printf(b, ",\"event_count\":%llu}", (unsigned long long)l->changes);
+    buf_release(&name);
+}
+
+static void add_counts(struct envelope_context *x, struct buf *b)
+{
+    struct buf collections;
+    uint64_t total;
+
+    buf_init(&collections, 256);
+    total = envelope_for_each_count(x, add_collection, &collections);
+    buf_printf(b, ",\"event_count\":%llu,\"data_collections\":[", (unsigned long long)total);
+    buf_add_buf(b, &collections);
+    buf_add_char(b, ']');
+    buf_release(&collections);
+}
+
+static void transaction(struct envelope_context *x, const struct transaction *t,
+                        enum transaction_mark mark, struct buf *b)
+{
+    static const char *const status[] = {
+        [MARK_BEGIN] = "BEGIN",
+        [MARK_END] = "END",
+        [MARK_PREPARE] = "PREPARE",
+        [MARK_COMMIT_PREPARED] = "COMMIT PREPARED",
+        [MARK_ROLLBACK_PREPARED] = "ROLLBACK PREPARED",
+    };
+    lsn_t lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn;
+
+    buf_printf(b, "{\"status\":\"%s\",\"id\":\"%u:%llu\"", status[mark], t->xid,
+               (unsigned long long)lsn);
+    if (mark == MARK_END || mark == MARK_PREPARE)
+        add_counts(x, b);
+    else
+        buf_add_str(b, ",\"event_count\":null,\"data_collections\":null");
+    add_time(b, ",\"ts_ms\":", t->commit_time / 1000);
+    if (t->gid) {
+        buf_add_str(b, ",\"gid\":");
+        envelope_add_name(b, t->gid);
+    }
+    buf_add_char(b, '}');
+}
+
+static void add_column(struct buf *b, const struct column *c, int position)
+{
+    buf_add_str(b, position > 1 ? ",{\"name\":" : "{\"name\":");
+    envelope_add_name(b, c->name);
+    buf_add_str(b, ",\"typeName\":");
+    envelope_add_name(b, c->type_name ? c->type_name : "");
+    buf_printf(b, ",\"typeOid\":%u,\"typmod\":%d,\"position\":%d}", c->type_oid, c->typmod,
+               position);
+}
+
+static void add_key_names(struct buf *b, const struct relation *r)
+{
+    const char *comma = "";
+
+    for (int i = 0; i < r->ncolumns; i++) {
+        if (!r->columns[i].key)
+            continue;
+        buf_add_str(b, comma);
+        envelope_add_name(b, r->columns[i].name);
+        comma = ",";
+    }
+}
+
+/* The shape of Debezium's schema change events, with what PostgreSQL's stream can tell. */
+static void schema(struct envelope_context *x, const struct transaction *t,
+                   const struct relation *r, lsn_t lsn, bool first, struct buf *b)
+{
+    size_t start = b->len;
+    int position = 0;
+    struct buf id;
+
+    (void)t;
+    add_free_source(x, b, r->schema, r->name, lsn);
+    drop_comma(b, start);
+    buf_add(b, x->clock.data, x->clock.len - 1);
+    buf_init(&id, 128);
+    buf_printf(&id, "\"%s\".\"%s\"", r->schema, r->name);
+    buf_add_char(&id, '\0');
+    buf_printf(b, ",\"tableChanges\":[{\"type\":\"%s\",\"id\":", first ? "CREATE" : "ALTER");
+    envelope_add_name(b, id.data);
+    buf_release(&id);
+    buf_add_str(b, ",\"table\":{\"primaryKeyColumnNames\":[");
+    add_key_names(b, r);
+    buf_add_str(b, "],\"columns\":[");
+    for (int i = 0; i < r->ncolumns; i++)
+        if (!r->columns[i].excluded)
+            add_column(b, &r->columns[i], ++position);
+    buf_add_str(b, "]}}]}");
+}
+
+static void heartbeat(struct envelope_context *x, lsn_t lsn, struct buf *b)
+{
+    buf_add_str(b, "{\"serverName\":");
+    buf_add_buf(b, &x->server_name);
+    buf_add_str(b, ",\"lsn\":");
+    buf_add_u64(b, lsn);
+    buf_add_buf(b, &x->clock);
+}
+
+const struct envelope envelope_debezium = {
+    .set_clock = set_clock,
+    .begin = begin,
+    .describe = describe,
+    .change = change,
+    .message = message,
+    .transaction = transaction,
+    .schema = schema,
+    .heartbeat = heartbeat,
+};

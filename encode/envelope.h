@@ -1,0 +1,65 @@
+/*
+ * envelope - the shape of a record's value (CONTRACT, section 5).
+ *
+ * One const table of functions per shape.  All append JSON to b without the line end; false means
+ * that a value could not be written, which has been logged.
+ */
+#ifndef ENCODE_ENVELOPE_H
+#define ENCODE_ENVELOPE_H
+
+#include "base/buf.h"
+#include "cdcdump.h"
+#include "encode/encoder.h"
+#include "encode/layout.h"
+
+/* What every envelope can use.  Owned by the encoder. */
+struct envelope_context {
+    struct buf server_name; /* JSON strings, quotes included */
+    struct buf database;
+    struct layouts layouts;
+    struct buf scratch;
+    usec_t now;
+
+    /* fragments that stay the same for many records; what they hold is the envelope's affair */
+    struct buf clock;  /* until the time of writing is set anew */
+    struct buf head;   /* of the transaction */
+    struct buf middle; /* of the transaction */
+    struct buf tail;   /* of the transaction */
+};
+
+struct envelope {
+    void (*set_clock)(struct envelope_context *x);
+    void (*begin)(struct envelope_context *x, const struct transaction *t);
+    /* fills layout->table */
+    void (*describe)(struct envelope_context *x, struct layout *l);
+    bool (*change)(struct envelope_context *x, const struct transaction *t, const struct change *c,
+                   const struct layout *l, struct buf *b);
+    bool (*message)(struct envelope_context *x, const struct transaction *t,
+                    const struct message *m, struct buf *b);
+    void (*transaction)(struct envelope_context *x, const struct transaction *t,
+                        enum transaction_mark mark, struct buf *b);
+    void (*schema)(struct envelope_context *x, const struct transaction *t,
+                   const struct relation *r, lsn_t lsn, bool first, struct buf *b);
+    void (*heartbeat)(struct envelope_context *x, lsn_t lsn, struct buf *b);
+};
+
+extern const struct envelope envelope_debezium;
+extern const struct envelope envelope_plain;
+
+/* A name from the catalogs as a JSON string; invalid UTF-8 in it becomes "?". */
+void envelope_add_name(struct buf *b, const char *name);
+
+/* The old row as far as the server sent it, or null. */
+bool envelope_add_old(struct envelope_context *x, const struct change *c, const struct layout *l,
+                      struct buf *b);
+
+/* The new row, or null. */
+bool envelope_add_new(struct envelope_context *x, const struct change *c, const struct layout *l,
+                      struct buf *b);
+
+/* `"schema.table":n` of all tables with records in the open transaction: calls f for each. */
+uint64_t envelope_for_each_count(struct envelope_context *x,
+                                 void (*f)(struct buf *b, const struct layout *l, bool first),
+                                 struct buf *b);
+
+#endif

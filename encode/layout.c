@@ -1,0 +1,171 @@
+#include "encode/layout.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "encode/binary.h"
+
+/* Debezium's unavailable.value.placeholder. */
+static const char placeholder[] = "\"__debezium_unavailable_value\"";
+
+void layouts_init(struct layouts *ls)
+{
+    *ls = (struct layouts){0};
+}
+
+static void clear(struct layout *l)
+{
+    free(l->columns);
+    l->columns = NULL;
+    l->ncolumns = 0;
+    l->prefixes.len = 0;
+    l->table.len = 0;
+    l->has_key = false;
+}
+
+void layouts_release(struct layouts *ls)
+{
+    for (uint32_t i = 0; i < ls->count; i++) {
+        clear(&ls->by_index[i]);
+        buf_release(&ls->by_index[i].prefixes);
+        buf_release(&ls->by_index[i].table);
+    }
+    free(ls->by_index);
+    layouts_init(ls);
+}
+
+static void make_room(struct layouts *ls, uint32_t index)
+{
+    uint32_t count = ls->count ? ls->count : 16;
+
+    while (count <= index)
+        count *= 2;
+    if (count == ls->count)
+        return;
+    ls->by_index = realloc(ls->by_index, count * sizeof(*ls->by_index));
+    if (!ls->by_index)
+        log_out_of_memory();
+    for (uint32_t i = ls->count; i < count; i++)
+        ls->by_index[i] = (struct layout){0};
+    ls->count = count;
+}
+
+static void add_column(struct layout *l, const struct column *column, uint16_t index)
+{
+    struct layout_column *c = &l->columns[l->ncolumns++];
+    size_t start = l->prefixes.len;
+
+    buf_add_char(&l->prefixes, ',');
+    if (!json_add_string(&l->prefixes, column->name, strlen(column->name)))
+        log_warning("the name of column \"%s\" is not valid UTF-8", column->name);
+    buf_add_char(&l->prefixes, ':');
+    *c = (struct layout_column){
+        .prefix = (uint32_t)start,
+        .prefix_len = (uint32_t)(l->prefixes.len - start),
+        .index = index,
+        .key = column->key,
+        .write = value_writer_for(column->type),
+        .type = column->type,
+    };
+    l->has_key |= column->key;
+}
+
+static void make(struct layout *l, const struct relation *r)
+{
+    if (!l->prefixes.data) {
+        buf_init(&l->prefixes, 64u * (r->ncolumns + 1u));
+        buf_init(&l->table, 256);
+    }
+    clear(l);
+    l->columns = xcalloc(r->ncolumns, sizeof(*l->columns));
+    for (uint16_t i = 0; i < r->ncolumns; i++)
+        if (!r->columns[i].excluded)
+            add_column(l, &r->columns[i], i);
+    l->relation = r;
+    l->version = r->version;
+}
+
+struct layout *layouts_get(struct layouts *ls, const struct relation *r, bool *fresh)
+{
+    struct layout *l;
+
+    if (r->index >= ls->count)
+        make_room(ls, r->index);
+    l = &ls->by_index[r->index];
+    *fresh = l->version != r->version;
+    if (*fresh)
+        make(l, r);
+    return l;
+}
+
+/* ---- rows ---- */
+
+static bool cannot_write(const struct layout *l, const struct layout_column *c, lsn_t lsn,
+                         const char *why)
+{
+    const struct relation *r = l->relation;
+
+    log_error("could not write column \"%s\" of table \"%s.%s\" at " LSN_FMT ": %s",
+              r->columns[c->index].name, r->schema, r->name, LSN_ARGS(lsn), why);
+    return false;
+}
+
+static bool add_binary(const struct layout *l, const struct layout_column *c,
+                       const struct value *v, struct buf *b, struct buf *scratch, lsn_t lsn)
+{
+    scratch->len = 0;
+    if (!binary_knows(c->type))
+        return cannot_write(l, c, lsn, "the binary form of its type is not known; leave -o binary out");
+    if (!binary_to_text(scratch, v->data, v->len, c->type))
+        return cannot_write(l, c, lsn, "the value does not have its type's binary form");
+    if (c->write(b, scratch->data, scratch->len, c->type))
+        return true;
+    return cannot_write(l, c, lsn, "the value is not valid UTF-8");
+}
+
+static bool add_value(const struct layout *l, const struct layout_column *c,
+                      const struct value *v, struct buf *b, struct buf *scratch, lsn_t lsn)
+{
+    switch (v->kind) {
+    case VALUE_TEXT:
+        if (c->write(b, v->data, v->len, c->type))
+            return true;
+        cannot_write(l, c, lsn, "the value is not valid UTF-8");
+        log_hint("The database does not check encodings (SQL_ASCII): mend the row, or leave the "
+                 "column out with --exclude-column.");
+        return false;
+    case VALUE_BINARY:
+        return add_binary(l, c, v, b, scratch, lsn);
+    case VALUE_UNCHANGED:
+        buf_add(b, placeholder, sizeof placeholder - 1);
+        return true;
+    case VALUE_NULL:
+    case VALUE_ABSENT:
+        break;
+    }
+    buf_add(b, "null", 4);
+    return true;
+}
+
+bool layout_add_row(const struct layout *l, const struct value *row, enum row_part part,
+                    struct buf *b, struct buf *scratch, lsn_t lsn)
+{
+    size_t start = b->len;
+
+    for (const struct layout_column *c = l->columns; c < l->columns + l->ncolumns; c++) {
+        const struct value *v = &row[c->index];
+
+        if ((part == ROW_KEY && !c->key) || v->kind == VALUE_ABSENT)
+            continue;
+        buf_add(b, l->prefixes.data + c->prefix, c->prefix_len);
+        if (!add_value(l, c, v, b, scratch, lsn))
+            return false;
+    }
+    /* every column was written with a comma before it; the first one's makes room for the brace */
+    if (b->len == start)
+        buf_add_char(b, '{');
+    else
+        b->data[start] = '{';
+    buf_add_char(b, '}');
+    return true;
+}

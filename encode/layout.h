@@ -1,0 +1,59 @@
+/*
+ * layout - what is worked out once per relation so that it need not be per row.
+ *
+ * For each printed column the bytes `,"name":` and the writer of its type.  Kept per
+ * relation->index and made anew when relation->version has changed.
+ */
+#ifndef ENCODE_LAYOUT_H
+#define ENCODE_LAYOUT_H
+
+#include "base/buf.h"
+#include "cdcdump.h"
+#include "encode/value.h"
+
+struct layout_column {
+    uint32_t prefix; /* of `,"name":` in layout.prefixes */
+    uint32_t prefix_len;
+    uint16_t index; /* of the column in rows */
+    bool key;
+    value_writer write;
+    const struct type *type;
+};
+
+struct layout {
+    uint32_t version; /* of the relation it was made for; 0 = never */
+    const struct relation *relation;
+    struct layout_column *columns; /* the printed ones */
+    uint16_t ncolumns;
+    bool has_key;
+    struct buf prefixes;
+    struct buf table; /* the envelope's fragment that names the table */
+    uint64_t changes; /* of the open transaction, for its END record */
+};
+
+/* All relations' layouts. */
+struct layouts {
+    struct layout *by_index;
+    uint32_t count;
+};
+
+void layouts_init(struct layouts *ls);
+void layouts_release(struct layouts *ls);
+
+/*
+ * The layout of a described relation, made or renewed if need be; *fresh tells the caller to fill
+ * in layout->table.  Stays valid until the next call for another relation.
+ */
+struct layout *layouts_get(struct layouts *ls, const struct relation *r, bool *fresh);
+
+enum row_part { ROW_ALL, ROW_KEY };
+
+/*
+ * Appends a row as a JSON object: all printed columns that were sent, or those of the key.  An
+ * unchanged value that nothing fills becomes the placeholder.  scratch is used for the text of
+ * binary values.  False when a value cannot be written: logged, with table, column and lsn.
+ */
+bool layout_add_row(const struct layout *l, const struct value *row, enum row_part part,
+                    struct buf *b, struct buf *scratch, lsn_t lsn);
+
+#endif

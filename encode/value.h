@@ -1,0 +1,50 @@
+/*
+ * value - PostgreSQL's text of a value -> JSON, by the `readable` profile (CONTRACT, section 6).
+ *
+ * The stream and, later, snapshot rows go through the same formatters, so that a value looks the
+ * same from both.  The session settings that these rely on are set in source/connection.c:
+ * DateStyle ISO, IntervalStyle postgres, TimeZone UTC, bytea_output hex, extra_float_digits 3.
+ *
+ *     TYPE_BOOL         true false
+ *     TYPE_INTEGER      number
+ *     TYPE_FLOAT        number; "NaN" "Infinity" "-Infinity"
+ *     TYPE_NUMERIC      string with the exact digits
+ *     TYPE_TEXT         string
+ *     TYPE_JSON         the value itself, white space between tokens removed
+ *     TYPE_DATE         "2023-05-01"; years beyond 9999 and before 1 as ISO 8601 expanded years
+ *                       ("+10000-01-01", "-0043-03-15": astronomical, year 0 is 1 BC); "infinity"
+ *     TYPE_TIME         "12:34:56.789"
+ *     TYPE_TIMESTAMP    "2023-05-01T12:34:56.789"
+ *     TYPE_TIMESTAMPTZ  "2023-05-01T12:34:56.789Z"
+ *     TYPE_INTERVAL     "P1Y2M3DT4H5M6.7S", "PT0S"; every part has its own sign
+ *     TYPE_BYTEA        base64 with padding
+ *     TYPE_ARRAY        JSON array, nested by dimension, elements by their own type
+ *     TYPE_HSTORE       object; NULL values are null
+ *
+ * A text that does not have the form its type promises is never passed through raw, for it would
+ * break the line: it becomes a JSON string of that text.  Invalid UTF-8 is the one thing that
+ * cannot be written, and the only failure.
+ */
+#ifndef ENCODE_VALUE_H
+#define ENCODE_VALUE_H
+
+#include "base/buf.h"
+#include "cdcdump.h"
+
+/*
+ * Appends the JSON of the len bytes at text.  Borrows text, which need not end in NUL.
+ * Returns false when the text is not valid UTF-8; what was appended by then is the caller's to
+ * cut off (b->len).
+ */
+typedef bool (*value_writer)(struct buf *b, const char *text, size_t len, const struct type *type);
+
+/* The writer for a type: looked up once per column, called once per value. */
+value_writer value_writer_for(const struct type *type);
+
+/* Appends text as a JSON string, quotes included.  False on invalid UTF-8. */
+bool json_add_string(struct buf *b, const char *text, size_t len);
+
+/* Appends bytes as a JSON string of base64. */
+void json_add_base64(struct buf *b, const void *bytes, size_t len);
+
+#endif
