@@ -1,0 +1,279 @@
+#include "deliver/delivery.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+
+enum outcome delivery_load_state(struct delivery *d, const struct options *o)
+{
+    enum outcome outcome;
+
+    *d = (struct delivery){.state_path = o->state_file, .lock = {.fd = -1}};
+    d->output.fd = d->output.read_fd = -1;
+    if (!d->state_path)
+        return OUTCOME_OK;
+    outcome = state_lock(&d->lock, d->state_path);
+    if (outcome == OUTCOME_OK)
+        outcome = state_load(&d->state, d->state_path, &d->resumed);
+    if (outcome == OUTCOME_OK && d->resumed)
+        d->emitted = d->recorded = d->state.position;
+    return outcome;
+}
+
+/* ---- the output and what the state knows of it ---- */
+
+static enum outcome choose_mode(struct delivery *d, const struct options *o)
+{
+    bool file = d->output.kind == OUTPUT_FILE;
+
+    d->mode = file ? ACK_WRITTEN : ACK_READ;
+    if (o->ack_mode == ACK_BY_OUTPUT || o->ack_mode == d->mode)
+        return OUTCOME_OK;
+    log_error(file ? "ack mode \"read\" needs a pipe, but the output is a regular file"
+                   : "ack mode \"written\" needs a regular file as output");
+    log_hint("Leave --ack-mode out: it follows from the output.");
+    return OUTCOME_MISUSED;
+}
+
+static bool is_same_file(const struct output *out, const struct accepted_file *accepted)
+{
+    return accepted->path && accepted->device == (uint64_t)out->device &&
+           accepted->inode == (uint64_t)out->inode;
+}
+
+static enum outcome refuse_output(const char *path, const char *what)
+{
+    log_error("output file \"%s\" does not fit the state file: %s", path, what);
+    log_hint("Put the file back as it was, or move it away and go on in a new, empty one.");
+    return OUTCOME_MISUSED;
+}
+
+/* Whether the accepted part is still what it was. */
+static bool accepted_part_is_intact(const struct output *out, const struct accepted_file *accepted)
+{
+    uint32_t crc;
+
+    return !accepted->has_crc ||
+           (output_check_value(out, accepted->length, &crc) && crc == accepted->crc);
+}
+
+/* The file of the last run: what lies behind the accepted part was never acknowledged. */
+static enum outcome continue_output(struct output *out, const struct accepted_file *accepted)
+{
+    if (out->offset == 0 && accepted->length > 0) {
+        log_warning("output file \"%s\" has been emptied since the last run", accepted->path);
+        return OUTCOME_OK;
+    }
+    if (out->offset < accepted->length)
+        return refuse_output(accepted->path, "it is shorter than what was accepted");
+    if (!accepted_part_is_intact(out, accepted))
+        return refuse_output(accepted->path, "its accepted part has been changed");
+    if (out->offset == accepted->length)
+        return OUTCOME_OK;
+    log_verbose("cutting output file \"%s\" back to %" PRIu64 " bytes", accepted->path,
+                accepted->length);
+    return output_cut(out, accepted->length);
+}
+
+/*
+ * Another output than last time.  What the last run wrote into the old file but could not put on
+ * record comes again, in the new one: without cutting the old one back it would stand in both.
+ */
+static enum outcome cut_previous_output(const struct accepted_file *accepted)
+{
+    struct output old;
+    struct stat st;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (stat(accepted->path, &st) != 0 || (uint64_t)st.st_dev != accepted->device ||
+        (uint64_t)st.st_ino != accepted->inode || (uint64_t)st.st_size <= accepted->length)
+        return OUTCOME_OK;
+    outcome = output_open(&old, accepted->path);
+    if (outcome == OUTCOME_OK && accepted->has_crc && accepted_part_is_intact(&old, accepted)) {
+        log_notice("cutting the previous output file \"%s\" back to %" PRIu64 " bytes",
+                   accepted->path, accepted->length);
+        outcome = output_cut(&old, accepted->length);
+    }
+    output_close(&old);
+    return outcome;
+}
+
+/*
+ * With -f the name is the output.  An empty file of that name is what log rotation leaves behind;
+ * one with content was put there by somebody.
+ */
+static enum outcome check_name(const struct output *out, const struct accepted_file *accepted)
+{
+    if (!out->given || !out->path || strcmp(out->path, accepted->path) != 0)
+        return cut_previous_output(accepted);
+    if (out->offset > 0)
+        return refuse_output(out->path, "it is another file than the one that was written to");
+    log_warning("output file \"%s\" has been replaced by an empty one since the last run", out->path);
+    return OUTCOME_OK;
+}
+
+/* -f must not create the file that the state file misses: looks before anything is opened. */
+static enum outcome check_not_missing(const struct delivery *d, const struct options *o)
+{
+    char *name;
+    bool missing;
+
+    if (!o->file || !d->resumed || !d->state.output.path || access(o->file, F_OK) == 0)
+        return OUTCOME_OK;
+    name = file_absolute_name(o->file);
+    missing = strcmp(name, d->state.output.path) == 0;
+    free(name);
+    return missing ? refuse_output(o->file, "it is missing") : OUTCOME_OK;
+}
+
+enum outcome delivery_open_output(struct delivery *d, const struct options *o)
+{
+    const struct accepted_file *accepted = &d->state.output;
+    enum outcome outcome = check_not_missing(d, o);
+
+    if (outcome == OUTCOME_OK)
+        outcome = output_open(&d->output, o->file);
+    if (outcome == OUTCOME_OK)
+        outcome = choose_mode(d, o);
+    if (outcome == OUTCOME_OK && accepted->path)
+        outcome = is_same_file(&d->output, accepted) ? continue_output(&d->output, accepted)
+                                                     : check_name(&d->output, accepted);
+    d->boundary = output_end(&d->output);
+    return outcome;
+}
+
+/* ---- on record ---- */
+
+static void describe_output(struct delivery *d, uint64_t length)
+{
+    struct accepted_file *accepted = &d->state.output;
+    const struct output *out = &d->output;
+
+    free(accepted->path);
+    *accepted = (struct accepted_file){0};
+    if (out->kind != OUTPUT_FILE)
+        return;
+    accepted->path = xstrdup(out->path ? out->path : "");
+    accepted->device = (uint64_t)out->device;
+    accepted->inode = (uint64_t)out->inode;
+    accepted->length = length;
+    accepted->has_crc = output_check_value(out, length, &accepted->crc);
+}
+
+static enum outcome record(struct delivery *d, const struct ledger_entry *entry)
+{
+    if (d->state_path) {
+        enum outcome outcome;
+
+        d->state.position = entry->position;
+        describe_output(d, entry->end);
+        outcome = state_save(&d->state, d->state_path);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    d->recorded = entry->position;
+    return OUTCOME_OK;
+}
+
+enum outcome delivery_begin(struct delivery *d, lsn_t lsn)
+{
+    struct ledger_entry entry = {.end = d->boundary, .position = d->state.position};
+
+    entry.position.lsn = lsn;
+    d->emitted = entry.position;
+    return record(d, &entry);
+}
+
+void delivery_mark(struct delivery *d, const struct position *position)
+{
+    d->emitted = *position;
+    d->boundary = output_end(&d->output);
+    ledger_add(&d->ledger, d->boundary, position);
+}
+
+enum outcome delivery_accept(struct delivery *d)
+{
+    struct ledger_entry entry;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (!ledger_take(&d->ledger, output_taken(&d->output), &entry))
+        return OUTCOME_OK;
+    if (d->mode == ACK_WRITTEN)
+        outcome = output_sync(&d->output);
+    return outcome == OUTCOME_OK ? record(d, &entry) : outcome;
+}
+
+enum outcome delivery_settle(struct delivery *d)
+{
+    enum outcome outcome = delivery_flush(d);
+
+    return outcome == OUTCOME_OK ? delivery_accept(d) : outcome;
+}
+
+/* ---- ending, rotating ---- */
+
+/* The end of the line that has begun to leave: half a record would spoil the reader's last line. */
+static uint64_t end_of_line(const struct output *out)
+{
+    const char *from = out->pending.data + out->sent;
+    const char *newline = memchr(from, '\n', output_pending(out));
+    bool at_start = out->sent == 0 || out->pending.data[out->sent - 1] == '\n';
+
+    if (at_start || !newline)
+        return out->offset;
+    return out->offset + (uint64_t)(newline - from) + 1;
+}
+
+enum outcome delivery_cut_unfinished(struct delivery *d)
+{
+    struct output *out = &d->output;
+
+    if (d->boundary == output_end(out))
+        return OUTCOME_OK;
+    if (d->mode == ACK_WRITTEN)
+        return output_cut(out, d->boundary);
+    output_forget(out, d->boundary >= out->offset ? d->boundary : end_of_line(out));
+    return OUTCOME_OK;
+}
+
+enum outcome delivery_reopen(struct delivery *d)
+{
+    struct ledger_entry entry;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (!d->output.opened || d->output.kind != OUTPUT_FILE)
+        return OUTCOME_OK;
+    outcome = delivery_settle(d);
+    if (outcome == OUTCOME_OK)
+        outcome = output_reopen(&d->output);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    log_verbose("opened \"%s\" anew", d->output.given);
+    d->boundary = output_end(&d->output);
+    entry = (struct ledger_entry){.end = d->boundary, .position = d->recorded};
+    return record(d, &entry);
+}
+
+void delivery_forget_state(struct delivery *d)
+{
+    if (!d->state_path)
+        return;
+    if (unlink(d->state_path) != 0 && errno != ENOENT)
+        log_warning("could not remove state file \"%s\": %m", d->state_path);
+    else
+        log_notice("removed state file \"%s\", as its slot has been dropped", d->state_path);
+}
+
+void delivery_close(struct delivery *d)
+{
+    output_close(&d->output);
+    state_release(&d->state);
+    state_unlock(&d->lock);
+}

@@ -1,0 +1,77 @@
+/*
+ * delivery - output accepted, then state durable, then server told: the order that never changes.
+ *
+ * The capture appends records to output_buffer(&d->output) and calls delivery_mark() at each point
+ * where a transaction is whole.  delivery_settle() finds out what has been accepted since, makes
+ * the state file say so, and only then moves `recorded`, the one position that the server may be
+ * told of.  Nothing else moves it.
+ */
+#ifndef DELIVER_DELIVERY_H
+#define DELIVER_DELIVERY_H
+
+#include "cli/options.h"
+#include "deliver/ledger.h"
+#include "deliver/output.h"
+#include "deliver/state.h"
+
+struct delivery {
+    const char *state_path; /* NULL = no state file: the slot alone remembers */
+    struct state_lock lock;
+    struct state state;
+    bool resumed; /* a state file was there */
+    enum ack_mode mode;
+    struct output output;
+    struct ledger ledger;
+    struct position emitted;  /* behind the last whole transaction that was appended */
+    struct position recorded; /* accepted and on record */
+    uint64_t boundary;        /* offset behind the last whole transaction */
+};
+
+/* Locks and loads the state file.  Before any connection, so that its errors come first. */
+enum outcome delivery_load_state(struct delivery *d, const struct options *o);
+
+/*
+ * Opens the output.  A file that the state file knows is checked and cut back to the part that
+ * was accepted; one that does not fit is refused.
+ */
+enum outcome delivery_open_output(struct delivery *d, const struct options *o);
+
+/* Where a first run begins: puts that on record.  The state's identity must be filled in. */
+enum outcome delivery_begin(struct delivery *d, lsn_t lsn);
+
+/* Everything appended so far makes whole transactions, up to that position. */
+void delivery_mark(struct delivery *d, const struct position *position);
+
+/* Writes what can be written without waiting for a reader. */
+static inline enum outcome delivery_flush(struct delivery *d)
+{
+    return output_flush(&d->output);
+}
+
+/* Whether something emitted is not on record yet. */
+static inline bool delivery_pending(const struct delivery *d)
+{
+    return d->recorded.lsn != d->emitted.lsn || d->boundary != output_end(&d->output);
+}
+
+/* Accepts and records what has left so far.  See above. */
+enum outcome delivery_accept(struct delivery *d);
+
+/* delivery_flush(), then delivery_accept(). */
+enum outcome delivery_settle(struct delivery *d);
+
+/*
+ * The run ends here: an unfinished transaction is taken back as far as it has not left, a file
+ * down to the last whole one.
+ */
+enum outcome delivery_cut_unfinished(struct delivery *d);
+
+/* SIGHUP: opens the output file anew.  At the end of a transaction only. */
+enum outcome delivery_reopen(struct delivery *d);
+
+/* Removes the state file, with the slot that it speaks of. */
+void delivery_forget_state(struct delivery *d);
+
+void delivery_close(struct delivery *d);
+
+#endif

@@ -1,0 +1,44 @@
+#include "deliver/ledger.h"
+
+static struct ledger_entry *entry(struct ledger *l, size_t i)
+{
+    return &l->entries[(l->first + i) % LEDGER_SIZE];
+}
+
+/* Drops every second entry, the last one never. */
+static void thin_out(struct ledger *l)
+{
+    size_t kept = 0;
+
+    for (size_t i = 1; i < l->count; i += 2)
+        *entry(l, kept++) = *entry(l, i);
+    if (l->count % 2 == 1)
+        *entry(l, kept++) = *entry(l, l->count - 1);
+    l->count = kept;
+}
+
+void ledger_add(struct ledger *l, uint64_t end, const struct position *position)
+{
+    struct ledger_entry *last = l->count ? entry(l, l->count - 1) : NULL;
+
+    if (last && last->end == end) {
+        last->position = *position;
+        return;
+    }
+    if (l->count == LEDGER_SIZE)
+        thin_out(l);
+    *entry(l, l->count++) = (struct ledger_entry){.end = end, .position = *position};
+}
+
+bool ledger_take(struct ledger *l, uint64_t taken, struct ledger_entry *last)
+{
+    bool found = false;
+
+    while (l->count > 0 && l->entries[l->first].end <= taken) {
+        *last = l->entries[l->first];
+        l->first = (l->first + 1) % LEDGER_SIZE;
+        l->count--;
+        found = true;
+    }
+    return found;
+}

@@ -1,0 +1,32 @@
+/*
+ * ledger - which position is reached when how many bytes of output have been accepted.
+ *
+ * One entry per transaction end or keepalive, oldest first, offsets and LSNs rising.  The ledger
+ * has a fixed size: when it is full every second entry goes, which only makes acknowledgement
+ * coarser, never wrong, for a later entry always covers an earlier one.
+ */
+#ifndef DELIVER_LEDGER_H
+#define DELIVER_LEDGER_H
+
+#include "cdcdump.h"
+
+enum { LEDGER_SIZE = 4096 };
+
+struct ledger_entry {
+    uint64_t end; /* offset behind the last byte that belongs to it */
+    struct position position;
+};
+
+struct ledger {
+    struct ledger_entry entries[LEDGER_SIZE];
+    size_t first; /* index of the oldest */
+    size_t count;
+};
+
+/* Notes that everything up to offset `end` covers position. */
+void ledger_add(struct ledger *l, uint64_t end, const struct position *position);
+
+/* Takes out all entries that `taken` bytes cover; *last is the latest of them, if any (true). */
+bool ledger_take(struct ledger *l, uint64_t taken, struct ledger_entry *last);
+
+#endif

@@ -1,0 +1,263 @@
+#include "deliver/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/signals.h"
+
+enum {
+    INITIAL_BUFFER = OUTPUT_HIGH_WATER + 64 * 1024,
+    PIPE_SIZE = 1024 * 1024, /* what the kernel allows everybody, unless told otherwise */
+};
+
+static const char *name_of(const struct output *o)
+{
+    return o->given ? o->given : "standard output";
+}
+
+static enum outcome failed(const struct output *o, const char *doing)
+{
+    log_error("could not %s %s: %m", doing, name_of(o));
+    return OUTCOME_OUTPUT_FAILED;
+}
+
+/* ---- opening ---- */
+
+static void proc_path(int fd, char *path, size_t size)
+{
+    snprintf(path, size, "/proc/self/fd/%d", fd);
+}
+
+static char *absolute_path(const struct output *o)
+{
+    char link[64], path[PATH_MAX];
+    ssize_t n;
+
+    if (o->given)
+        return realpath(o->given, NULL);
+    proc_path(o->fd, link, sizeof link);
+    n = readlink(link, path, sizeof path - 1);
+    return n > 0 && path[0] == '/' ? xstrndup(path, (size_t)n) : NULL;
+}
+
+/* A file description of our own, so that O_NONBLOCK is seen by nobody else. */
+static void own_description(struct output *o)
+{
+    char link[64];
+    int fd;
+
+    proc_path(o->fd, link, sizeof link);
+    fd = open(link, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        o->small_writes = true;
+        return;
+    }
+    if (o->opened)
+        close(o->fd);
+    o->fd = fd;
+}
+
+static enum outcome continue_file(struct output *o)
+{
+    char link[64];
+    off_t end = lseek(o->fd, 0, SEEK_END);
+
+    if (end < 0)
+        return failed(o, "find the end of");
+    o->offset = (uint64_t)end;
+    o->path = absolute_path(o);
+    proc_path(o->fd, link, sizeof link);
+    o->read_fd = open(o->given ? o->given : link, O_RDONLY | O_CLOEXEC);
+    return OUTCOME_OK;
+}
+
+static enum outcome classify(struct output *o)
+{
+    struct stat st;
+
+    if (fstat(o->fd, &st) != 0)
+        return failed(o, "examine");
+    o->device = st.st_dev;
+    o->inode = st.st_ino;
+    o->kind = S_ISREG(st.st_mode)    ? OUTPUT_FILE
+              : S_ISFIFO(st.st_mode) ? OUTPUT_PIPE
+              : S_ISSOCK(st.st_mode) ? OUTPUT_SOCKET
+                                     : OUTPUT_DEVICE;
+    if (o->kind == OUTPUT_FILE)
+        return continue_file(o);
+    if (o->kind == OUTPUT_PIPE && fcntl(o->fd, F_SETPIPE_SZ, PIPE_SIZE) < 0)
+        log_verbose("could not enlarge the pipe's buffer: %m");
+    if (o->kind != OUTPUT_SOCKET)
+        own_description(o);
+    return OUTCOME_OK;
+}
+
+static enum outcome open_path(struct output *o)
+{
+    do
+        o->fd = open(o->given, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    while (o->fd < 0 && errno == EINTR && !signals_stop());
+    if (o->fd < 0 && errno == EINTR)
+        return OUTCOME_STOPPED;
+    if (o->fd < 0)
+        return failed(o, "open");
+    o->opened = true;
+    return OUTCOME_OK;
+}
+
+enum outcome output_open(struct output *o, const char *path)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    *o = (struct output){.fd = STDOUT_FILENO, .read_fd = -1, .given = path};
+    buf_init(&o->pending, INITIAL_BUFFER);
+    if (path)
+        outcome = open_path(o);
+    if (outcome == OUTCOME_OK)
+        outcome = classify(o);
+    if (outcome == OUTCOME_OK && o->opened && o->kind == OUTPUT_FILE && !file_sync_folder(path))
+        outcome = failed(o, "sync the folder of");
+    return outcome;
+}
+
+void output_close(struct output *o)
+{
+    if (o->read_fd >= 0)
+        close(o->read_fd);
+    if (o->fd > STDERR_FILENO)
+        close(o->fd);
+    free(o->path);
+    buf_release(&o->pending);
+    *o = (struct output){.fd = -1, .read_fd = -1};
+}
+
+/* ---- writing ---- */
+
+static bool can_take_small_write(const struct output *o)
+{
+    struct pollfd fd = {.fd = o->fd, .events = POLLOUT};
+
+    return poll(&fd, 1, 0) == 1 && (fd.revents & (POLLOUT | POLLERR));
+}
+
+/* One write; -1 with EAGAIN when nothing can be taken now. */
+static ssize_t write_some(const struct output *o, const char *p, size_t n)
+{
+    if (o->kind == OUTPUT_SOCKET)
+        return send(o->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!o->small_writes)
+        return write(o->fd, p, n);
+    if (can_take_small_write(o))
+        return write(o->fd, p, n < PIPE_BUF ? n : PIPE_BUF);
+    errno = EAGAIN;
+    return -1;
+}
+
+static void advance(struct output *o, size_t n)
+{
+    o->sent += n;
+    o->offset += n;
+    if (o->sent < o->pending.len)
+        return;
+    o->sent = o->pending.len = 0;
+    buf_shrink(&o->pending, 4 * INITIAL_BUFFER); /* one huge record need not cost us for ever */
+}
+
+enum outcome output_flush(struct output *o)
+{
+    while (output_pending(o) > 0) {
+        ssize_t n = write_some(o, o->pending.data + o->sent, output_pending(o));
+
+        if (n >= 0)
+            advance(o, (size_t)n);
+        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+            return OUTCOME_OK;
+        else if (errno == EPIPE || errno == ECONNRESET)
+            return OUTCOME_OUTPUT_CLOSED;
+        else if (errno != EINTR)
+            return failed(o, "write to");
+    }
+    return OUTCOME_OK;
+}
+
+uint64_t output_taken(const struct output *o)
+{
+    int unread = 0;
+
+    if (o->kind == OUTPUT_PIPE && ioctl(o->fd, FIONREAD, &unread) != 0)
+        unread = 0;
+    if (o->kind == OUTPUT_SOCKET && ioctl(o->fd, SIOCOUTQ, &unread) != 0)
+        unread = 0;
+    if (unread < 0 || (uint64_t)unread > o->offset)
+        return 0;
+    return o->offset - (uint64_t)unread;
+}
+
+enum outcome output_sync(struct output *o)
+{
+    return fdatasync(o->fd) == 0 ? OUTCOME_OK : failed(o, "sync");
+}
+
+/* ---- taking back ---- */
+
+void output_forget(struct output *o, uint64_t end)
+{
+    if (end >= o->offset && end < output_end(o))
+        o->pending.len -= (size_t)(output_end(o) - end);
+}
+
+enum outcome output_cut(struct output *o, uint64_t end)
+{
+    if (end >= o->offset) {
+        output_forget(o, end);
+        return OUTCOME_OK;
+    }
+    o->pending.len = o->sent = 0;
+    if (ftruncate(o->fd, (off_t)end) != 0 || lseek(o->fd, (off_t)end, SEEK_SET) < 0)
+        return failed(o, "cut back");
+    o->offset = end;
+    return output_sync(o);
+}
+
+/* ---- reading back, opening anew ---- */
+
+bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc)
+{
+    unsigned char bytes[OUTPUT_CHECKED];
+    size_t want = offset < sizeof bytes ? (size_t)offset : sizeof bytes;
+    size_t have = 0;
+
+    while (have < want) {
+        ssize_t n = o->read_fd < 0 ? -1
+                                   : pread(o->read_fd, bytes + have, want - have,
+                                           (off_t)(offset - want + have));
+
+        if (n < 0 && errno == EINTR && o->read_fd >= 0)
+            continue;
+        if (n <= 0)
+            return false;
+        have += (size_t)n;
+    }
+    *crc = (uint32_t)crc32(0, bytes, (uInt)want);
+    return true;
+}
+
+enum outcome output_reopen(struct output *o)
+{
+    const char *path = o->given;
+
+    output_close(o);
+    return output_open(o, path);
+}

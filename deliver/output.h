@@ -1,0 +1,89 @@
+/*
+ * output - where the records go: a regular file, a pipe, a socket, a terminal or device.
+ *
+ * Records are appended to a buffer and written from there, as much as the other side takes at a
+ * time; only a regular file is ever waited for.  Every byte has an offset: in a regular file its
+ * place in the file, else the count of bytes before it in this run.  An inherited descriptor is
+ * shared with other processes, so it is never switched to non-blocking: a pipe or terminal is
+ * opened once more through /proc instead, and where that is not possible writes are kept so small
+ * that poll() can promise they will not block (PIPE_BUF).
+ */
+#ifndef DELIVER_OUTPUT_H
+#define DELIVER_OUTPUT_H
+
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "cdcdump.h"
+
+enum output_kind {
+    OUTPUT_FILE,
+    OUTPUT_PIPE,
+    OUTPUT_SOCKET,
+    OUTPUT_DEVICE,
+};
+
+struct output {
+    int fd;
+    int read_fd; /* the same regular file, for reading back; -1 = cannot be */
+    enum output_kind kind;
+    bool opened;       /* by us: from a path */
+    bool small_writes; /* fd may block: see above */
+    const char *given; /* the path asked for, NULL = standard output */
+    char *path;        /* absolute, NULL = unknown */
+    dev_t device;
+    ino_t inode;
+    struct buf pending;
+    size_t sent;     /* bytes of pending that have been written */
+    uint64_t offset; /* of the next byte to be written */
+};
+
+enum { OUTPUT_HIGH_WATER = 256 * 1024 }; /* pending bytes above which nothing more is decoded */
+
+/* Opens path, or takes standard output for NULL.  A file is continued at its end. */
+enum outcome output_open(struct output *o, const char *path);
+void output_close(struct output *o);
+
+/* The buffer to append whole records to. */
+static inline struct buf *output_buffer(struct output *o)
+{
+    return &o->pending;
+}
+
+static inline size_t output_pending(const struct output *o)
+{
+    return o->pending.len - o->sent;
+}
+
+/* The offset behind the last byte appended. */
+static inline uint64_t output_end(const struct output *o)
+{
+    return o->offset + output_pending(o);
+}
+
+/*
+ * Writes as much as goes without blocking.  OUTCOME_OK also when the output is full, see
+ * output_pending(); OUTCOME_OUTPUT_CLOSED: the reader has gone; OUTCOME_OUTPUT_FAILED: logged.
+ */
+enum outcome output_flush(struct output *o);
+
+/* How far the bytes have got: on their way to the disk, or taken by the reader of the pipe. */
+uint64_t output_taken(const struct output *o);
+
+/* Makes what was written to a regular file durable.  A failure is final. */
+enum outcome output_sync(struct output *o);
+
+/* Takes back everything from `end` on, which lies before output_end(): regular files only. */
+enum outcome output_cut(struct output *o, uint64_t end);
+
+/* Drops bytes from `end` on that are still in the buffer; any kind of output. */
+void output_forget(struct output *o, uint64_t end);
+
+/* CRC-32 (zlib's) of the up to OUTPUT_CHECKED bytes before offset; false when not readable. */
+enum { OUTPUT_CHECKED = 4096 };
+bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc);
+
+/* Closes a file that was opened by path and opens the path anew, for log rotation. */
+enum outcome output_reopen(struct output *o);
+
+#endif

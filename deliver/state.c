@@ -1,0 +1,389 @@
+#include "deliver/state.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/lsn.h"
+
+enum { FORMAT_VERSION = 1, MAX_SIZE = 1024 * 1024 };
+
+void state_release(struct state *s)
+{
+    free(s->system_identifier);
+    free(s->database);
+    free(s->slot);
+    free(s->plugin);
+    free(s->publication);
+    free(s->output.path);
+    *s = (struct state){0};
+}
+
+/* ---- the lock ---- */
+
+/* The file may have been removed by the process that held it before we got hold of it. */
+static bool still_there(const struct state_lock *lock)
+{
+    struct stat ours, theirs;
+
+    return fstat(lock->fd, &ours) == 0 && stat(lock->path, &theirs) == 0 &&
+           ours.st_dev == theirs.st_dev && ours.st_ino == theirs.st_ino;
+}
+
+static enum outcome held_by_other(const struct state_lock *lock, const char *path)
+{
+    struct flock holder = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    if (fcntl(lock->fd, F_GETLK, &holder) == 0 && holder.l_type != F_UNLCK && holder.l_pid > 0)
+        log_error("state file \"%s\" is in use by process %d", path, (int)holder.l_pid);
+    else
+        log_error("state file \"%s\" is in use by another process", path);
+    return OUTCOME_UNAVAILABLE;
+}
+
+enum outcome state_lock(struct state_lock *lock, const char *path)
+{
+    struct flock wanted = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    lock->path = xasprintf("%s.lock", path);
+    for (;;) {
+        lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (lock->fd < 0) {
+            log_error("could not open \"%s\": %m", lock->path);
+            return OUTCOME_MISUSED;
+        }
+        if (fcntl(lock->fd, F_SETLK, &wanted) != 0) {
+            enum outcome outcome = held_by_other(lock, path);
+
+            close(lock->fd);
+            lock->fd = -1;
+            return outcome;
+        }
+        if (still_there(lock))
+            return OUTCOME_OK;
+        close(lock->fd);
+    }
+}
+
+void state_unlock(struct state_lock *lock)
+{
+    if (lock->path && lock->fd >= 0) {
+        unlink(lock->path); /* still held: whoever waits for it finds out, see still_there() */
+        close(lock->fd);
+    }
+    free(lock->path);
+    *lock = (struct state_lock){.fd = -1};
+}
+
+/* ---- reading ---- */
+
+static enum outcome refused(const char *path, const char *what)
+{
+    log_error("state file \"%s\" is not usable: %s", path, what);
+    log_hint("It has been left as it is.  To begin anew, move it away and choose a startup mode.");
+    return OUTCOME_MISUSED;
+}
+
+/* The file's text, NULL (errno is set) when it cannot be read or is too large to be one. */
+static char *read_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *text;
+    size_t len = 0;
+    ssize_t n = 1;
+
+    if (fd < 0)
+        return NULL;
+    text = xcalloc(MAX_SIZE + 1, 1);
+    while (n > 0 && len < MAX_SIZE) {
+        n = read(fd, text + len, MAX_SIZE - len);
+        if (n < 0 && errno == EINTR)
+            n = 1;
+        else if (n > 0)
+            len += (size_t)n;
+    }
+    close(fd);
+    if (n >= 0 && len < MAX_SIZE)
+        return text;
+    if (n >= 0)
+        errno = EFBIG;
+    free(text);
+    return NULL;
+}
+
+static uint32_t check_value(const cJSON *json)
+{
+    char *text = cJSON_PrintUnformatted(json);
+    uint32_t crc;
+
+    if (!text)
+        log_out_of_memory();
+    crc = (uint32_t)crc32(0, (const unsigned char *)text, (uInt)strlen(text));
+    cJSON_free(text);
+    return crc;
+}
+
+/* Takes crc32 out of the object and compares it with the rest. */
+static bool is_whole(cJSON *json)
+{
+    cJSON *crc = cJSON_DetachItemFromObjectCaseSensitive(json, "crc32");
+    char expected[16];
+    bool good;
+
+    snprintf(expected, sizeof expected, "%08" PRIx32, check_value(json));
+    good = cJSON_IsString(crc) && strcmp(crc->valuestring, expected) == 0;
+    cJSON_Delete(crc);
+    return good;
+}
+
+static const char *text_member(const cJSON *json, const char *name)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(json, name));
+}
+
+static bool take_text(const cJSON *json, const char *name, char **to)
+{
+    const char *text = text_member(json, name);
+
+    *to = text ? xstrdup(text) : NULL;
+    return text != NULL;
+}
+
+static bool take_lsn(const cJSON *json, const char *name, lsn_t *to)
+{
+    const char *text = text_member(json, name);
+
+    return text && lsn_parse(text, to);
+}
+
+static bool take_u64(const cJSON *json, const char *name, uint64_t *to)
+{
+    const char *text = text_member(json, name);
+    char *end;
+
+    if (!text || *text < '0' || *text > '9')
+        return false;
+    errno = 0;
+    *to = strtoull(text, &end, 10);
+    return errno == 0 && *end == '\0';
+}
+
+static bool take_u32(const cJSON *json, const char *name, uint32_t *to)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, name);
+
+    if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > UINT32_MAX)
+        return false;
+    *to = (uint32_t)item->valuedouble;
+    return (double)*to == item->valuedouble;
+}
+
+static bool take_output(const cJSON *json, struct accepted_file *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, "output");
+    const char *crc;
+
+    if (cJSON_IsNull(item))
+        return true;
+    if (!take_text(item, "path", &out->path) || !take_u64(item, "device", &out->device) ||
+        !take_u64(item, "inode", &out->inode) || !take_u64(item, "length", &out->length))
+        return false;
+    crc = text_member(item, "crc32");
+    out->has_crc = crc != NULL;
+    if (crc)
+        out->crc = (uint32_t)strtoul(crc, NULL, 16);
+    return true;
+}
+
+static bool take_members(const cJSON *json, struct state *s)
+{
+    uint64_t time = 0;
+    bool good = take_text(json, "system_identifier", &s->system_identifier) &
+                take_text(json, "database", &s->database) & take_text(json, "slot", &s->slot) &
+                take_text(json, "plugin", &s->plugin) &
+                take_text(json, "publication", &s->publication);
+
+    good = good && take_u32(json, "timeline", &s->timeline) &&
+           take_lsn(json, "lsn", &s->position.lsn) && s->position.lsn != 0 &&
+           take_lsn(json, "commit_lsn", &s->position.commit_lsn) &&
+           take_u32(json, "xid", &s->position.xid) && take_u64(json, "commit_time_us", &time) &&
+           text_member(json, "phase") && strcmp(text_member(json, "phase"), "streaming") == 0 &&
+           take_output(json, &s->output);
+    s->position.commit_time = (usec_t)time;
+    return good;
+}
+
+static enum outcome parse(struct state *s, const char *path, const char *text)
+{
+    cJSON *json = cJSON_Parse(text);
+    uint32_t version = 0;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (!cJSON_IsObject(json))
+        outcome = refused(path, "it is not a JSON object, or was torn when it was written");
+    else if (!take_u32(json, "cdcdump_state", &version))
+        outcome = refused(path, "it was not written by cdcdump");
+    else if (version > FORMAT_VERSION)
+        outcome = refused(path, "it was written by a newer version of cdcdump");
+    else if (!is_whole(json))
+        outcome = refused(path, "its check value does not fit: it was torn or edited");
+    else if (!take_members(json, s))
+        outcome = refused(path, "something that belongs in it is missing");
+    cJSON_Delete(json);
+    return outcome;
+}
+
+enum outcome state_load(struct state *s, const char *path, bool *found)
+{
+    char *text = read_file(path);
+    enum outcome outcome;
+
+    *s = (struct state){0};
+    *found = text != NULL || errno != ENOENT;
+    if (!text && !*found)
+        return OUTCOME_OK;
+    if (!text) {
+        log_error("could not read state file \"%s\": %m", path);
+        return OUTCOME_MISUSED;
+    }
+    outcome = parse(s, path, text);
+    free(text);
+    if (outcome != OUTCOME_OK)
+        state_release(s);
+    return outcome;
+}
+
+/* ---- writing ---- */
+
+static void add_u64(cJSON *json, const char *name, uint64_t n)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%" PRIu64, n);
+    cJSON_AddStringToObject(json, name, text);
+}
+
+static void add_lsn(cJSON *json, const char *name, lsn_t lsn)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, LSN_FMT, LSN_ARGS(lsn));
+    cJSON_AddStringToObject(json, name, text);
+}
+
+static void add_crc(cJSON *json, uint32_t crc)
+{
+    char text[16];
+
+    snprintf(text, sizeof text, "%08" PRIx32, crc);
+    cJSON_AddStringToObject(json, "crc32", text);
+}
+
+static void add_output(cJSON *json, const struct accepted_file *out)
+{
+    cJSON *item;
+
+    if (!out->path) {
+        cJSON_AddNullToObject(json, "output");
+        return;
+    }
+    item = cJSON_AddObjectToObject(json, "output");
+    cJSON_AddStringToObject(item, "path", out->path);
+    add_u64(item, "device", out->device);
+    add_u64(item, "inode", out->inode);
+    add_u64(item, "length", out->length);
+    if (out->has_crc)
+        add_crc(item, out->crc);
+}
+
+/* The text of the file; the caller frees it. */
+static char *print(const struct state *s)
+{
+    cJSON *json = cJSON_CreateObject();
+    char *text;
+
+    cJSON_AddNumberToObject(json, "cdcdump_state", FORMAT_VERSION);
+    cJSON_AddStringToObject(json, "system_identifier", s->system_identifier);
+    cJSON_AddNumberToObject(json, "timeline", s->timeline);
+    cJSON_AddStringToObject(json, "database", s->database);
+    cJSON_AddStringToObject(json, "slot", s->slot);
+    cJSON_AddStringToObject(json, "plugin", s->plugin);
+    cJSON_AddStringToObject(json, "publication", s->publication);
+    add_lsn(json, "lsn", s->position.lsn);
+    add_lsn(json, "commit_lsn", s->position.commit_lsn);
+    cJSON_AddNumberToObject(json, "xid", s->position.xid);
+    add_u64(json, "commit_time_us", (uint64_t)s->position.commit_time);
+    cJSON_AddStringToObject(json, "phase", "streaming");
+    add_output(json, &s->output);
+    add_crc(json, check_value(json));
+    text = cJSON_Print(json);
+    cJSON_Delete(json);
+    if (!text)
+        log_out_of_memory();
+    return text;
+}
+
+static bool write_all(int fd, const char *text, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, text, len);
+
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0) {
+            text += n;
+            len -= (size_t)n;
+        }
+    }
+    return true;
+}
+
+static bool write_durably(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool good;
+    int saved;
+
+    if (fd < 0)
+        return false;
+    good = write_all(fd, text, strlen(text)) && write_all(fd, "\n", 1) && fsync(fd) == 0;
+    saved = errno;
+    if (close(fd) != 0 && good)
+        return false;
+    errno = saved;
+    return good;
+}
+
+/* The name that a rename must replace: that of the file itself where path is a symbolic link. */
+static char *resolved(const char *path)
+{
+    char *real = realpath(path, NULL);
+
+    return real ? real : xstrdup(path);
+}
+
+enum outcome state_save(const struct state *s, const char *path)
+{
+    char *real = resolved(path);
+    char *temporary = xasprintf("%s.tmp", real);
+    char *text = print(s);
+    enum outcome outcome = OUTCOME_OK;
+
+    if (!write_durably(temporary, text) || rename(temporary, real) != 0 || !file_sync_folder(real)) {
+        log_error("could not write state file \"%s\": %m", path);
+        outcome = OUTCOME_OUTPUT_FAILED;
+    }
+    free(text);
+    free(temporary);
+    free(real);
+    return outcome;
+}

@@ -1,0 +1,71 @@
+/*
+ * state - the state file: what the output has accepted, so that the next run goes on from there.
+ *
+ * JSON, for people and jq to read; every 64-bit number and every LSN is a string, because JSON
+ * numbers are doubles in many readers.  Members (state_save() writes them in this order):
+ *
+ *     cdcdump_state       1: the format's version; a greater one is refused
+ *     system_identifier   of the server, decimal
+ *     timeline            of the server when the position was accepted
+ *     database, slot, plugin, publication
+ *     lsn                 acknowledged position: where to go on
+ *     commit_lsn, xid, commit_time_us   of the last accepted transaction
+ *     phase               "streaming"
+ *     output              regular files: path, device, inode, length of the accepted part, and
+ *                         crc32 of its last up to 4096 bytes; else null
+ *     crc32               of all of the above, so that a torn or edited file is noticed
+ *
+ * Written to FILE.tmp, synced, renamed, the folder synced: there is always one whole state file.
+ * FILE.lock is held as long as the run lasts.
+ */
+#ifndef DELIVER_STATE_H
+#define DELIVER_STATE_H
+
+#include <sys/types.h>
+
+#include "cdcdump.h"
+
+/* The accepted part of a regular output file. */
+struct accepted_file {
+    char *path; /* NULL = the output is no regular file */
+    uint64_t device;
+    uint64_t inode;
+    uint64_t length;
+    uint32_t crc; /* of the last bytes before length; see output_check_value() */
+    bool has_crc; /* the file could be read back when the state was written */
+};
+
+/* Owns its strings. */
+struct state {
+    char *system_identifier;
+    uint32_t timeline;
+    char *database;
+    char *slot;
+    char *plugin;
+    char *publication;
+    struct position position;
+    struct accepted_file output;
+};
+
+void state_release(struct state *s);
+
+/* An exclusive hold on a state file, for as long as the process lives or until released. */
+struct state_lock {
+    char *path;
+    int fd;
+};
+
+/* OUTCOME_UNAVAILABLE: another process holds it (logged, with its number). */
+enum outcome state_lock(struct state_lock *lock, const char *path);
+void state_unlock(struct state_lock *lock);
+
+/*
+ * Reads the file.  *found is false when there is none; anything else than a whole state file of a
+ * version that is known is OUTCOME_MISUSED, and the file stays as it is.
+ */
+enum outcome state_load(struct state *s, const char *path, bool *found);
+
+/* Replaces the file.  A failure is OUTCOME_OUTPUT_FAILED: nothing may be acknowledged then. */
+enum outcome state_save(const struct state *s, const char *path);
+
+#endif
