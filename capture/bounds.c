@@ -1,0 +1,87 @@
+#include "capture/bounds.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "source/system.h"
+
+/* A transaction whose commit record begins right at the end of the WAL has not committed by now. */
+static enum outcome until_now(struct bounds *b, PGconn *sql)
+{
+    lsn_t end;
+    enum outcome outcome = system_wal_end(sql, &end);
+
+    if (outcome == OUTCOME_OK) {
+        b->last_commit = end - 1;
+        b->stop_at = end;
+        log_verbose("going on until " LSN_FMT, LSN_ARGS(end));
+    }
+    return outcome;
+}
+
+/*
+ * A given LSN may be that of a commit record, which is then included.  Behind the end of the WAL
+ * as it is now, or right at it, nothing more can be told: reaching the LSN is the end.
+ */
+static enum outcome until_lsn(struct bounds *b, PGconn *sql, lsn_t lsn)
+{
+    lsn_t end;
+    enum outcome outcome = system_wal_end(sql, &end);
+
+    b->last_commit = lsn;
+    b->stop_at = lsn < end ? lsn + 1 : lsn;
+    return outcome;
+}
+
+static enum outcome until_timestamp(struct bounds *b, PGconn *sql, const char *text)
+{
+    usec_t now;
+    enum outcome outcome = system_read_time(sql, text, &b->until_time, &now);
+
+    if (outcome == OUTCOME_OK && b->until_time <= now)
+        outcome = until_now(b, sql);
+    return outcome;
+}
+
+enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
+{
+    *b = (struct bounds){
+        .count = o->count,
+        .idle = o->idle_exit,
+        .deadline = o->max_time ? clock_ticks() + o->max_time : 0,
+    };
+    if (o->until.now)
+        return until_now(b, sql);
+    if (o->until.lsn)
+        return until_lsn(b, sql, o->until.lsn);
+    return o->until.timestamp ? until_timestamp(b, sql, o->until.timestamp) : OUTCOME_OK;
+}
+
+bool bounds_exclude(const struct bounds *b, const struct transaction *t)
+{
+    lsn_t lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn;
+
+    return (b->last_commit && lsn > b->last_commit) ||
+           (b->until_time && t->commit_time > b->until_time);
+}
+
+bool bounds_reached(const struct bounds *b, lsn_t lsn)
+{
+    return b->stop_at && lsn >= b->stop_at;
+}
+
+enum outcome bounds_server_time(struct bounds *b, usec_t server_now, struct catalog *catalog)
+{
+    PGconn *sql;
+    enum outcome outcome;
+
+    if (!b->until_time || b->stop_at || server_now <= b->until_time)
+        return OUTCOME_OK;
+    outcome = catalog_connection(catalog, &sql);
+    return outcome == OUTCOME_OK ? until_now(b, sql) : outcome;
+}
+
+bool bounds_spent(const struct bounds *b, uint64_t records, usec_t ticks, usec_t last_change)
+{
+    return (b->count && records >= b->count) || (b->idle && ticks - last_change >= b->idle) ||
+           (b->deadline && ticks >= b->deadline);
+}

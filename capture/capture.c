@@ -1,0 +1,116 @@
+#include "capture/capture.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "capture/loop.h"
+#include "capture/session.h"
+
+enum { MAX_DELAY_SEC = 30, STOP_GRACE_USEC = 1000000 };
+
+struct retries {
+    uint64_t done;
+    usec_t delay;
+};
+
+static void reset(struct retries *r, const struct options *o)
+{
+    *r = (struct retries){.delay = o->retry_delay};
+}
+
+/*
+ * A failure that may pass: waits and says true in *again.  The very first connect is tried again
+ * only when --retries was given: a wrong host name is better seen at once.
+ */
+static enum outcome wait_for_retry(struct session *s, struct retries *r, bool *again)
+{
+    usec_t delay = r->delay;
+
+    *again = (s->prepared || s->o->retries_given) && r->done < s->o->retries &&
+             !(s->prepared && s->o->temporary_slot);
+    if (!*again)
+        return OUTCOME_UNAVAILABLE;
+    r->done++;
+    r->delay *= 2;
+    if (r->delay > MAX_DELAY_SEC * USEC_PER_SEC)
+        r->delay = MAX_DELAY_SEC * USEC_PER_SEC;
+    log_notice("trying again in %.3g seconds", (double)delay / (double)USEC_PER_SEC);
+    return loop_idle(s, clock_ticks() + delay, false);
+}
+
+/* One connection, from connect to its end. */
+static enum outcome run_once(struct session *s, struct retries *r)
+{
+    enum outcome outcome = session_connect(s);
+    lsn_t before = s->delivery.emitted.lsn;
+
+    if (outcome == OUTCOME_OK) {
+        outcome = loop_run(s);
+        if (s->delivery.emitted.lsn != before)
+            reset(r, s->o);
+    }
+    if (outcome == OUTCOME_UNAVAILABLE)
+        session_disconnect(s);
+    return outcome;
+}
+
+static enum outcome run_connections(struct session *s)
+{
+    struct retries retries;
+    enum outcome outcome;
+    bool again = true;
+
+    reset(&retries, s->o);
+    for (;;) {
+        outcome = run_once(s, &retries);
+        if (outcome != OUTCOME_UNAVAILABLE)
+            return outcome;
+        if (s->stalled) {
+            s->stalled = false;
+            outcome = loop_idle(s, 0, true);
+        } else {
+            outcome = wait_for_retry(s, &retries, &again);
+        }
+        if (outcome != OUTCOME_OK || !again)
+            return outcome;
+    }
+}
+
+/* What has been accepted goes on record, whatever ended the run. */
+static enum outcome finish(struct session *s, enum outcome outcome)
+{
+    enum outcome end;
+
+    if (!s->prepared)
+        return outcome;
+    if (outcome == OUTCOME_OUTPUT_FAILED) {
+        stream_finish(&s->stream); /* nothing that came after the failure may be acknowledged */
+        return outcome;
+    }
+    if (outcome == OUTCOME_OUTPUT_CLOSED)
+        end = delivery_accept(&s->delivery);
+    else
+        end = loop_finish(s, outcome == OUTCOME_OK ? 0 : STOP_GRACE_USEC);
+    if (outcome == OUTCOME_OUTPUT_CLOSED && s->stream.conn) {
+        stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
+        stream_finish(&s->stream);
+    }
+    if (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED)
+        outcome = end == OUTCOME_OK ? outcome : end;
+    if (s->o->drop_slot_on_stop && (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED) &&
+        session_drop_slot(s) != OUTCOME_OK)
+        outcome = OUTCOME_FAILED;
+    return outcome;
+}
+
+enum outcome capture_run(const struct options *o)
+{
+    struct session s;
+    enum outcome outcome = session_open(&s, o);
+
+    if (outcome == OUTCOME_OK) {
+        outcome = run_connections(&s);
+        outcome = finish(&s, outcome);
+    }
+    session_close(&s);
+    return outcome;
+}

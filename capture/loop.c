@@ -1,0 +1,435 @@
+#include "capture/loop.h"
+
+#include <poll.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/signals.h"
+
+enum {
+    ROUNDS = 32,                /* reads from the socket before timers are looked at */
+    FULL_READ = 8 * 1024,       /* a read that brought less has emptied the socket */
+    WRITE_SIZE = 32 * 1024,     /* worth a write of its own while more is coming */
+    WRITE_DELAY_USEC = 500,     /* a record waits no longer than that for company */
+    CLOSE_USEC = 300,           /* messages that close to one another are a busy stream */
+    BUSY_TURNS = 4,             /* so many times in a row */
+    GATHER_USEC = 50,           /* then this pause lets more of them gather */
+    GATHER_BELOW = 48 * 1024,   /* bytes a turn; above, they gather by themselves */
+    SETTLE_USEC = 1000000,      /* accepted output is put on record that often */
+    ASK_USEC = 100000,          /* with --until, ask the quiet server where it stands */
+    STALL_FALLBACK_SEC = 30,    /* where wal_sender_timeout is off */
+};
+
+/* Of one connection. */
+struct loop {
+    struct session *s;
+    usec_t now;          /* ticks, read once per turn */
+    usec_t status_every; /* feedback at least that often */
+    usec_t stall_after;
+    usec_t last_status;
+    usec_t last_settle;
+    usec_t last_data;
+    usec_t last_ask;
+    usec_t last_heartbeat;
+    usec_t blocked_since; /* the output takes nothing more; 0 = it does */
+    usec_t unwritten_since; /* 0 = everything has been given to the output */
+    lsn_t told;           /* position of the last feedback */
+    unsigned streak;      /* busy turns in a row */
+    size_t turn_bytes;
+    bool reply;     /* the server wants feedback now */
+    bool unread;    /* messages are left in libpq's buffer */
+};
+
+static void init(struct loop *l, struct session *s)
+{
+    usec_t timeout = s->system.wal_sender_timeout;
+
+    *l = (struct loop){.s = s, .now = clock_ticks()};
+    l->status_every = s->o->status_interval;
+    if (timeout && l->status_every > timeout / 3)
+        l->status_every = timeout / 3;
+    l->stall_after = s->o->stall_timeout ? s->o->stall_timeout
+                     : timeout           ? timeout / 2
+                                         : STALL_FALLBACK_SEC * USEC_PER_SEC;
+    l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->now;
+    if (s->pipeline.last_change == 0)
+        s->pipeline.last_change = l->now;
+}
+
+/* ---- input ---- */
+
+static bool output_is_full(const struct loop *l)
+{
+    return output_pending(&l->s->delivery.output) >= OUTPUT_HIGH_WATER;
+}
+
+/* Deals with what libpq has; stops when the output is full or the bounds are reached. */
+static enum outcome take_messages(struct loop *l, size_t *bytes)
+{
+    struct session *s = l->s;
+    struct stream_message m;
+    enum outcome outcome = OUTCOME_OK;
+
+    for (;;) {
+        enum stream_step step;
+
+        if (output_is_full(l)) {
+            outcome = delivery_flush(&s->delivery);
+            l->unread = output_is_full(l);
+            if (outcome != OUTCOME_OK || l->unread)
+                return outcome;
+        }
+        step = stream_next(&s->stream, &m, &outcome);
+        if (step == STREAM_NONE)
+            return OUTCOME_OK;
+        if (step != STREAM_MESSAGE)
+            return outcome;
+        if (m.kind == STREAM_KEEPALIVE)
+            l->reply |= m.wants_reply;
+        *bytes += m.len;
+        outcome = pipeline_take(&s->pipeline, &m, l->now);
+        if (outcome != OUTCOME_OK || s->pipeline.finished)
+            return outcome;
+    }
+}
+
+static enum outcome connection_lost(void)
+{
+    log_warning("lost the connection to the server");
+    return OUTCOME_UNAVAILABLE;
+}
+
+static enum outcome take_input(struct loop *l)
+{
+    struct session *s = l->s;
+
+    l->turn_bytes = 0;
+    l->unread = false;
+    encoder_set_clock(s->pipeline.encoder, clock_now());
+    for (int round = 0; round < ROUNDS && !l->unread; round++) {
+        size_t bytes = 0;
+        bool alive = stream_read(&s->stream);
+        enum outcome outcome = take_messages(l, &bytes);
+
+        l->turn_bytes += bytes;
+        if (outcome != OUTCOME_OK || s->pipeline.finished)
+            return outcome;
+        if (!alive)
+            return connection_lost();
+        if (bytes < FULL_READ)
+            break;
+    }
+    return OUTCOME_OK;
+}
+
+/* ---- output ---- */
+
+/* One write per wake-up; in a busy stream even less often. */
+static enum outcome give_output(struct loop *l)
+{
+    struct delivery *d = &l->s->delivery;
+    size_t pending = output_pending(&d->output);
+    enum outcome outcome;
+
+    if (pending == 0) {
+        l->unwritten_since = l->blocked_since = 0;
+        return OUTCOME_OK;
+    }
+    if (l->unwritten_since == 0)
+        l->unwritten_since = l->now;
+    if (l->streak >= BUSY_TURNS && l->turn_bytes > 0 && pending < WRITE_SIZE &&
+        l->now - l->unwritten_since < WRITE_DELAY_USEC)
+        return OUTCOME_OK;
+    outcome = delivery_flush(d);
+    if (output_pending(&d->output) == 0)
+        l->unwritten_since = l->blocked_since = 0;
+    else if (l->blocked_since == 0 || output_pending(&d->output) < pending)
+        l->blocked_since = l->now;
+    return outcome;
+}
+
+/* ---- timers ---- */
+
+static enum outcome settle(struct loop *l)
+{
+    l->last_settle = l->now;
+    return delivery_settle(&l->s->delivery);
+}
+
+static enum outcome tell_server(struct loop *l, bool ask)
+{
+    l->last_status = l->now;
+    l->reply = false;
+    l->told = l->s->delivery.recorded.lsn;
+    return stream_feedback(&l->s->stream, l->told, ask) ? OUTCOME_OK : connection_lost();
+}
+
+/* Position: accepted, recorded, told; at least every status interval, at once when asked. */
+static enum outcome keep_position(struct loop *l)
+{
+    struct delivery *d = &l->s->delivery;
+    usec_t settle_every = l->status_every < SETTLE_USEC ? l->status_every : SETTLE_USEC;
+    bool due = l->now - l->last_status >= l->status_every;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (l->reply || due || (d->recorded.lsn != d->emitted.lsn && l->now - l->last_settle >= settle_every))
+        outcome = settle(l);
+    if (outcome == OUTCOME_OK && (l->reply || due || d->recorded.lsn > l->told))
+        outcome = tell_server(l, false);
+    return outcome;
+}
+
+/* With --until the run waits for the stream to get somewhere: a quiet server is asked. */
+static enum outcome ask_position(struct loop *l)
+{
+    if (!bounds_waiting(&l->s->bounds) || l->now - l->last_data < ASK_USEC ||
+        l->now - l->last_ask < ASK_USEC)
+        return OUTCOME_OK;
+    l->last_ask = l->now;
+    return tell_server(l, true);
+}
+
+static enum outcome beat(struct loop *l)
+{
+    struct session *s = l->s;
+
+    if (!s->o->heartbeat || l->now - l->last_heartbeat < s->o->heartbeat ||
+        !pipeline_at_boundary(&s->pipeline))
+        return OUTCOME_OK;
+    l->last_heartbeat = l->now;
+    return pipeline_heartbeat(&s->pipeline);
+}
+
+static enum outcome check_stall(struct loop *l)
+{
+    if (l->blocked_since == 0 || l->now - l->blocked_since < l->stall_after)
+        return OUTCOME_OK;
+    log_warning("the output has taken nothing for %lld seconds: giving up the connection until it "
+                "does",
+                (long long)(l->stall_after / USEC_PER_SEC));
+    l->s->stalled = true;
+    return OUTCOME_UNAVAILABLE;
+}
+
+static enum outcome heed_signals(struct loop *l)
+{
+    struct session *s = l->s;
+
+    if (signals_take_report())
+        loop_report(s);
+    if (pipeline_at_boundary(&s->pipeline) && signals_take_hangup())
+        return delivery_reopen(&s->delivery);
+    return signals_stop() ? OUTCOME_STOPPED : OUTCOME_OK;
+}
+
+static enum outcome run_timers(struct loop *l)
+{
+    static enum outcome (*const timers[])(struct loop *) = {heed_signals, beat, keep_position,
+                                                            ask_position, check_stall};
+    struct session *s = l->s;
+
+    for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
+        enum outcome outcome = timers[i](l);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    catalog_tidy(s->catalog, l->now);
+    if (pipeline_at_boundary(&s->pipeline) &&
+        bounds_spent(&s->bounds, s->pipeline.records, l->now, s->pipeline.last_change))
+        s->pipeline.finished = true;
+    return OUTCOME_OK;
+}
+
+/* ---- waiting ---- */
+
+static void earlier(usec_t *at, usec_t other)
+{
+    if (other < *at)
+        *at = other;
+}
+
+/* When a timer is due next, in ticks. */
+static usec_t next_timer(const struct loop *l)
+{
+    const struct session *s = l->s;
+    usec_t at = l->last_status + l->status_every;
+
+    earlier(&at, l->now + USEC_PER_SEC);
+    if (s->delivery.recorded.lsn != s->delivery.emitted.lsn)
+        earlier(&at, l->last_settle + (l->status_every < SETTLE_USEC ? l->status_every
+                                                                     : SETTLE_USEC));
+    if (bounds_waiting(&s->bounds))
+        earlier(&at, l->last_ask + ASK_USEC);
+    if (s->o->heartbeat)
+        earlier(&at, l->last_heartbeat + s->o->heartbeat);
+    if (l->blocked_since)
+        earlier(&at, l->blocked_since + l->stall_after);
+    if (s->bounds.idle)
+        earlier(&at, s->pipeline.last_change + s->bounds.idle);
+    if (s->bounds.deadline)
+        earlier(&at, s->bounds.deadline);
+    return at;
+}
+
+static int timeout_until(usec_t ticks, usec_t now)
+{
+    return ticks <= now ? 0 : (int)((ticks - now) / 1000 + 1);
+}
+
+/* POLLERR on a pipe's write end, which is always reported, says that the reader has gone. */
+static enum outcome wait_for_something(const struct loop *l)
+{
+    const struct output *out = &l->s->delivery.output;
+    bool watched = out->kind == OUTPUT_PIPE || out->kind == OUTPUT_SOCKET || l->blocked_since;
+    struct pollfd fds[3] = {
+        {.fd = signals_fd(), .events = POLLIN},
+        {.fd = watched ? out->fd : -1, .events = l->blocked_since ? POLLOUT : 0},
+        {.fd = l->unread ? -1 : PQsocket(l->s->stream.conn), .events = POLLIN},
+    };
+
+    if (poll(fds, 3, timeout_until(next_timer(l), l->now)) > 0) {
+        if (fds[0].revents)
+            signals_drain();
+        if (fds[1].revents & (POLLERR | POLLHUP))
+            return OUTCOME_OUTPUT_CLOSED;
+    }
+    return OUTCOME_OK;
+}
+
+static enum outcome await(struct loop *l)
+{
+    bool data = l->turn_bytes > 0;
+
+    l->streak = !data ? 0 : l->now - l->last_data < CLOSE_USEC ? l->streak + 1 : 1;
+    if (data)
+        l->last_data = l->now;
+    if (l->unread && l->blocked_since == 0)
+        return OUTCOME_OK;
+    if (data && l->streak >= BUSY_TURNS && l->blocked_since == 0) {
+        if (l->turn_bytes < GATHER_BELOW)
+            clock_pause(GATHER_USEC);
+        return OUTCOME_OK;
+    }
+    return wait_for_something(l);
+}
+
+/* ---- the loop ---- */
+
+enum outcome loop_run(struct session *s)
+{
+    struct loop l;
+    enum outcome outcome;
+
+    init(&l, s);
+    for (;;) {
+        outcome = take_input(&l);
+        l.now = clock_ticks();
+        if (outcome == OUTCOME_OK)
+            outcome = give_output(&l);
+        if (outcome == OUTCOME_OK && !s->pipeline.finished)
+            outcome = run_timers(&l);
+        if (outcome != OUTCOME_OK || s->pipeline.finished)
+            return outcome;
+        outcome = await(&l);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        l.now = clock_ticks();
+    }
+}
+
+/* ---- without the stream ---- */
+
+/* Waits for the output to take more, at most step: what a reader takes out of a pipe is no event. */
+static enum outcome wait_for_output(const struct session *s, usec_t step)
+{
+    const struct output *out = &s->delivery.output;
+    bool more = output_pending(out) > 0;
+    struct pollfd fds[2] = {
+        {.fd = signals_fd(), .events = POLLIN},
+        {.fd = out->kind == OUTPUT_FILE ? -1 : out->fd, .events = more ? POLLOUT : 0},
+    };
+
+    if (poll(fds, 2, (int)(step / 1000)) > 0) {
+        if (fds[0].revents)
+            signals_drain();
+        if (fds[1].revents & (POLLERR | POLLHUP))
+            return OUTCOME_OUTPUT_CLOSED;
+    }
+    return OUTCOME_OK;
+}
+
+enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
+{
+    enum { STEP_USEC = 100000 };
+
+    for (;;) {
+        usec_t left = ticks - clock_ticks();
+        enum outcome outcome;
+
+        if (signals_stop())
+            return OUTCOME_STOPPED;
+        outcome = delivery_settle(&s->delivery);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        if (moves ? output_pending(&s->delivery.output) == 0 : left <= 0)
+            return OUTCOME_OK;
+        outcome = wait_for_output(s, moves || left > STEP_USEC ? STEP_USEC : left + 1000);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+}
+
+/* ---- the end ---- */
+
+/*
+ * Until everything is accepted; the server hears from us meanwhile.  A reader that stands still
+ * for the stall timeout costs the connection, not the output.
+ */
+static enum outcome drain_output(struct session *s, usec_t deadline)
+{
+    enum { STEP_USEC = 5000 };
+    struct loop l;
+
+    init(&l, s);
+    for (;;) {
+        enum outcome outcome = delivery_settle(&s->delivery);
+
+        l.now = clock_ticks();
+        if (outcome != OUTCOME_OK || s->delivery.recorded.lsn == s->delivery.emitted.lsn)
+            return outcome;
+        if ((deadline && l.now >= deadline) || (!deadline && signals_stop()))
+            return OUTCOME_OK;
+        if (s->stream.conn && l.now - l.last_status >= l.status_every &&
+            (l.now - l.last_settle > l.stall_after || tell_server(&l, false) != OUTCOME_OK))
+            stream_close(&s->stream);
+        outcome = wait_for_output(s, STEP_USEC);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+}
+
+enum outcome loop_finish(struct session *s, usec_t grace)
+{
+    enum outcome outcome = delivery_cut_unfinished(&s->delivery);
+
+    if (outcome == OUTCOME_OK)
+        outcome = drain_output(s, grace ? clock_ticks() + grace : 0);
+    if (outcome == OUTCOME_OUTPUT_CLOSED && delivery_accept(&s->delivery) != OUTCOME_OK)
+        outcome = OUTCOME_OUTPUT_FAILED;
+    if (s->stream.conn) {
+        stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
+        stream_finish(&s->stream);
+    }
+    return outcome;
+}
+
+void loop_report(const struct session *s)
+{
+    const struct delivery *d = &s->delivery;
+
+    log_notice("%llu records, %llu bytes; received up to " LSN_FMT ", written up to " LSN_FMT
+               ", acknowledged up to " LSN_FMT,
+               (unsigned long long)s->pipeline.records, (unsigned long long)d->output.offset,
+               LSN_ARGS(s->stream.received), LSN_ARGS(d->emitted.lsn), LSN_ARGS(d->recorded.lsn));
+}

@@ -1,0 +1,50 @@
+/*
+ * session - everything that one run of a capture holds, and how it gets connected.
+ *
+ * session_connect() asks all the questions of CONTRACT, section 7, on every connect and before any
+ * output: is it the same system, does its timeline descend from ours, does our position lie on it,
+ * is the slot of the right kind, alive and not ahead of us, is the publication there.
+ */
+#ifndef CAPTURE_SESSION_H
+#define CAPTURE_SESSION_H
+
+#include "capture/bounds.h"
+#include "capture/pipeline.h"
+#include "cli/options.h"
+#include "deliver/delivery.h"
+#include "source/catalog.h"
+#include "source/connection.h"
+#include "source/selection.h"
+#include "source/slot.h"
+#include "source/stream.h"
+#include "source/system.h"
+
+struct session {
+    const struct options *o;
+    struct connector *connector;
+    struct selection selection;
+    struct catalog *catalog;
+    struct system system; /* of the present connection */
+    struct delivery delivery;
+    struct bounds bounds;
+    struct pipeline pipeline;
+    struct stream stream;
+    bool prepared; /* the first connect has been made: pipeline and bounds are there */
+    bool stalled;  /* the connection was given up because the reader stands still */
+};
+
+/* Locks and reads the state file, opens the output: what needs no server. */
+enum outcome session_open(struct session *s, const struct options *o);
+
+/* Connects and starts the stream behind delivery.emitted; the first time creates what is missing. */
+enum outcome session_connect(struct session *s);
+
+/* Drops the connections, keeping the place in the stream. */
+void session_disconnect(struct session *s);
+
+/* --drop-slot-on-stop, after a regular end. */
+enum outcome session_drop_slot(struct session *s);
+
+void session_close(struct session *s);
+
+#endif

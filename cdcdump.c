@@ -1,0 +1,79 @@
+/*
+ * cdcdump - writes the changes of PostgreSQL tables to standard output.
+ *
+ * main() wires: descriptors, signals, options, the capture, and what its outcome is to the shell.
+ */
+#include "cdcdump.h"
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/signals.h"
+#include "capture/capture.h"
+#include "cli/options.h"
+
+/* cdcdump(1), EXIT STATUS */
+enum exit_status {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_MISUSED = 2,
+    EXIT_UNAVAILABLE = 3,
+    EXIT_POSITION_LOST = 4,
+    EXIT_OUTPUT_FAILED = 5,
+};
+
+/* A file opened later must not become descriptor 0, 1 or 2 and be taken for what those are. */
+static bool open_standard_descriptors(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = dup(fd);
+    if (fd < 0)
+        return false;
+    close(fd);
+    return true;
+}
+
+static enum exit_status exit_status(enum outcome outcome)
+{
+    switch (outcome) {
+    case OUTCOME_OK:
+    case OUTCOME_STOPPED:
+        return EXIT_DONE;
+    case OUTCOME_MISUSED:
+        return EXIT_MISUSED;
+    case OUTCOME_UNAVAILABLE:
+        return EXIT_UNAVAILABLE;
+    case OUTCOME_POSITION_LOST:
+        return EXIT_POSITION_LOST;
+    case OUTCOME_OUTPUT_FAILED:
+        return EXIT_OUTPUT_FAILED;
+    case OUTCOME_OUTPUT_CLOSED:
+        signals_die_of_pipe();
+    case OUTCOME_FAILED:
+        break;
+    }
+    return EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+
+    if (!open_standard_descriptors() || !signals_install())
+        return EXIT_FAILED;
+    switch (options_parse(&o, argc, argv)) {
+    case OPTIONS_DONE:
+        return EXIT_DONE;
+    case OPTIONS_BAD:
+        return EXIT_MISUSED;
+    case OPTIONS_RUN:
+        break;
+    }
+    /* pauses of 50 µs are meant as such: the kernel's default slack is as much again */
+    prctl(PR_SET_TIMERSLACK, 1000ul);
+    return (int)exit_status(capture_run(&o));
+}
