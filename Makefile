@@ -1,0 +1,167 @@
+# cdcdump - GNU make.
+#
+#   make                 builds ./cdcdump
+#   make SANITIZE=1      builds build/sanitize/cdcdump with ASan and UBSan, beside the other one
+#   make install         DESTDIR= PREFIX=/usr/local
+#   make demo            a tour on a private throwaway PostgreSQL
+#   make check           every test; TESTS='tests/t/010_x.t …' for some of them
+#   make lint bench clean uninstall
+#
+# demo, check, lint and bench first let tests/setup install what a bare machine lacks, and only
+# then call make again for the work itself: nothing here may ask pkg-config or the compiler for
+# anything while this file is read, because neither need exist yet.
+
+PREFIX  ?= /usr/local
+bindir  ?= $(PREFIX)/bin
+mandir  ?= $(PREFIX)/share/man
+INSTALL ?= install
+CFLAGS  ?= -O2 -g
+
+PKG_CONFIG ?= pkg-config
+PKGS       := libpq libcjson zlib
+
+DIRS    := base cli source decode encode deliver capture
+SOURCES := cdcdump.c $(sort $(wildcard $(DIRS:%=%/*.c)))
+HEADERS := $(wildcard *.h $(DIRS:%=%/*.h))
+UNITS   := $(sort $(wildcard tests/unit/*_test.c))
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wcast-qual -Wvla
+
+# Asked once, when the first compiler or linker command needs the answer.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(patsubst -I%,-isystem %,$$(shell $(PKG_CONFIG) --cflags $(PKGS))))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell $(PKG_CONFIG) --libs $(PKGS)))$(PKG_LIBS)
+
+ifdef SANITIZE
+BUILD   := build/sanitize
+BINARY  := build/sanitize/cdcdump
+TUNING  := -fsanitize=address,undefined -fno-omit-frame-pointer -g -O1
+MODE_CFLAGS  = $(TUNING) -fPIE
+MODE_LDFLAGS = -pie
+else
+BUILD   := build/release
+BINARY  := cdcdump
+# _FORTIFY_SOURCE without optimisation is a warning and nothing else.
+FORTIFY  = $(if $(filter -O1 -O2 -O3 -Os -Og -Ofast,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+MODE_CFLAGS  = $(CFLAGS) $(FORTIFY) -fstack-protector-strong -fPIE
+MODE_LDFLAGS = -pie -Wl,-z,relro,-z,now
+endif
+
+ifdef STRICT
+BUILD    := build/strict
+WARNINGS += -Werror
+endif
+
+COMPILE = $(CC) -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(PKG_CFLAGS) $(CPPFLAGS) $(MODE_CFLAGS) -MMD -MP
+LINK    = $(CC) $(MODE_CFLAGS) $(MODE_LDFLAGS) $(LDFLAGS)
+
+OBJECTS      := $(SOURCES:%.c=$(BUILD)/%.o)
+UNIT_OBJECTS := $(UNITS:%.c=$(BUILD)/%.o)
+UNIT_TESTS   := $(UNITS:%.c=$(BUILD)/%)
+
+.PHONY: all objects units libraries install uninstall clean check run-check lint run-lint \
+        demo run-demo bench run-bench
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(BINARY)
+
+$(BINARY): $(OBJECTS)
+	$(LINK) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
+$(BUILD)/%.o: %.c | libraries
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+
+$(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(filter-out $(BUILD)/cdcdump.o,$(OBJECTS))
+	$(LINK) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+
+objects: $(OBJECTS) $(UNIT_OBJECTS)
+
+units: $(UNIT_TESTS)
+
+# Says what is missing before the compiler complains about a header nobody has heard of.
+libraries:
+	@missing=; \
+	for tool in '$(firstword $(CC))' '$(PKG_CONFIG)'; do \
+	    command -v "$$tool" >/dev/null 2>&1 || missing="$$missing $$tool"; \
+	done; \
+	if command -v '$(PKG_CONFIG)' >/dev/null 2>&1; then \
+	    for pkg in $(PKGS); do $(PKG_CONFIG) --exists $$pkg || missing="$$missing $$pkg"; done; \
+	else \
+	    missing="$$missing $(PKGS)"; \
+	fi; \
+	[ -z "$$missing" ] || { \
+	    echo "make: cdcdump cannot be built without:$$missing" >&2; \
+	    echo "make: 'tests/setup build' installs them on Debian and Ubuntu, which call them" >&2; \
+	    echo "make: gcc libc6-dev pkg-config libpq-dev libcjson-dev zlib1g-dev" >&2; \
+	    exit 1; }
+
+-include $(OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d)
+
+install: all
+	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
+	$(INSTALL) -m 755 $(BINARY) '$(DESTDIR)$(bindir)/cdcdump'
+	$(INSTALL) -m 644 man/cdcdump.1 '$(DESTDIR)$(mandir)/man1/cdcdump.1'
+
+uninstall:
+	rm -f '$(DESTDIR)$(bindir)/cdcdump' '$(DESTDIR)$(mandir)/man1/cdcdump.1'
+
+clean:
+	rm -rf build cdcdump
+
+# ---- tests ----
+
+TESTS       ?= $(UNITS:%.c=build/sanitize/%) tests/t
+PROVE_FLAGS ?= -j2
+
+check:
+	@tests/setup build server check
+	@$(MAKE) --no-print-directory run-check
+
+# Unit tests always run with the sanitizers; whole-program tests with the binary asked for.
+run-check: all
+	@$(MAKE) --no-print-directory SANITIZE=1 units
+	@CDCDUMP='$(abspath $(BINARY))' prove -I tests/lib $(PROVE_FLAGS) $(TESTS)
+
+demo:
+	@tests/setup build server demo
+	@$(MAKE) --no-print-directory --silent all
+	@$(MAKE) --no-print-directory run-demo
+
+run-demo:
+	@CDCDUMP='$(abspath $(BINARY))' tests/demo
+
+bench:
+	@tests/setup build server bench
+	@$(MAKE) --no-print-directory run-bench
+
+run-bench: all
+	@CDCDUMP='$(abspath $(BINARY))' tests/bench
+
+# ---- lint ----
+
+BANNED  := strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atof|strtok
+SHELLS  := tests/setup .ci/run
+PERLS   := tests/demo tests/lint-functions $(wildcard tests/lib/*.pm tests/lib/*/*.pm tests/t/*.t)
+CPPCHECK_FLAGS := --quiet --std=c11 --enable=warning,portability,performance --inline-suppr \
+                  --error-exitcode=1 --library=tests/cppcheck.cfg \
+                  -I. -D_GNU_SOURCE
+
+lint:
+	@tests/setup build lint
+	@$(MAKE) --no-print-directory STRICT=1 objects
+	@$(MAKE) --no-print-directory run-lint
+
+run-lint:
+	cppcheck $(CPPCHECK_FLAGS) $(SOURCES) $(UNITS)
+	mandoc -T lint -W warning man/cdcdump.1
+	shellcheck $(SHELLS)
+	@echo 'perl -wc' $(PERLS)
+	@for file in $(PERLS); do \
+	    report=$$(perl -I tests/lib -wc $$file 2>&1); \
+	    [ "$$report" = "$$file syntax OK" ] || { echo "$$report" >&2; exit 1; }; \
+	done
+	tests/lint-functions 100 $(SOURCES) $(HEADERS)
+	@! grep -nE '\<($(BANNED))[[:space:]]*\(' $(SOURCES) $(HEADERS) $(UNITS) \
+	    || { echo 'make: calls that hide errors or overflows, see above' >&2; exit 1; }

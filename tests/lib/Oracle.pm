@@ -1,0 +1,316 @@
+# Oracle - applies records to an empty model and compares it with the tables.
+#
+#   my $oracle = Oracle->new(keys => {'public.t' => ['id'], 'public.log' => []});
+#   $oracle->apply($r->records);                 # more than once: run after run
+#   $oracle->faultless('no loss, no duplicate, in order');        # a test
+#   $oracle->compare($pg, 'shop', 'public.t');                    # a test
+#
+# Takes records of the envelopes "debezium" and "plain", in the order of the output.  Others
+# (transaction marks, schema events, heartbeats) go by; messages are counted.
+#
+# new(%opts):
+#   keys             => {'schema.table' => [columns]}; [] = no identity: rows are counted whole,
+#                       which needs REPLICA IDENTITY FULL for updates and deletes
+#   allow_duplicates => 1   output that is at-least-once: a transaction may come again, from its
+#                       first event or after having been cut short; counted in duplicates()
+#   allow_gaps       => 1   tx_seq may leave numbers out (tables or operations not captured)
+#   placeholder      => text of an unchanged TOAST value that was not sent
+#
+# What it complains about:
+#   - a "c" or "r" for a key that exists, a "u" or "d" for one that does not
+#   - an event (commit_lsn, tx_seq) that was seen before
+#   - tx_seq that does not count 1, 2, 3, … within a transaction
+#   - commit_lsn that goes back
+# Where commit_lsn is null, (txId, tx_seq) is taken, and nothing is said about the order.
+#
+#   ->problems   list of complaints      ->count('c')    applied records by operation
+#   ->transactions                       ->duplicates    events that came again
+#   ->rows('public.t')   the model       ->diff(...)     as compare(), as a list of differences
+package Oracle;
+use v5.36;
+
+use JSON::PP ();
+use Test::More ();
+
+use CdcTest::Records qw(canonical);
+use PgServer;
+
+sub new ($class, %opts) {
+    return bless {
+        placeholder => '__debezium_unavailable_value',
+        keys => {}, %opts,
+        model => {}, problems => [], count => {}, duplicates => 0,
+        seen => {},         # transaction -> last tx_seq seen
+        current => undef,   # transaction of the last event
+        next_seq => 1, last_commit => 0,
+    }, $class;
+}
+
+sub problems     ($self) { return @{ $self->{problems} } }
+sub duplicates   ($self) { return $self->{duplicates} }
+sub transactions ($self) { return scalar keys %{ $self->{seen} } }
+sub count ($self, $op)   { return $self->{count}{$op} // 0 }
+
+# {identity => row, ...}
+sub rows ($self, $table) { return $self->{model}{$table}{rows} // {} }
+
+sub apply ($self, @records) {
+    for my $record (@records) {
+        my $event = _event($record) or next;
+        next unless $self->_in_order($event);
+        $self->{count}{ $event->{op} }++;
+        next if $event->{op} eq 'm';
+        $self->_apply_to_model($event);
+    }
+    return $self;
+}
+
+# Both envelopes as one shape; undef for what is not a change.
+sub _event ($r) {
+    my $op = ref $r eq 'HASH' && $r->{op} // return;
+    return unless $op =~ /\A[crudtm]\z/;
+    if (my $s = $r->{source}) {
+        return { op => $op, table => _table($s), commit => $s->{commit_lsn}, xid => $s->{txId},
+                 seq => $s->{tx_seq}, old => $r->{before}, new => $r->{after} };
+    }
+    return { op => $op, table => _table($r), xid => $r->{xid}, seq => $r->{seq},
+             commit => defined $r->{commit_lsn} ? PgServer::lsn_num($r->{commit_lsn}) : undef,
+             old => $r->{old} // ($op eq 'd' ? $r->{key} : undef), new => $r->{row} };
+}
+
+sub _table ($r) { return ($r->{schema} // '') . '.' . ($r->{table} // '') }
+
+sub _complain ($self, $event, $what) {
+    my $where = join ' ', map { "$_=" . ($event->{$_} // 'null') } qw(op table commit xid seq);
+    push @{ $self->{problems} }, "$what ($where)";
+}
+
+# ---- order: true when the event is to be applied ----
+
+sub _in_order ($self, $event) {
+    return 1 if $event->{op} eq 'r';
+    # A message outside of any transaction has no place in one.
+    return 1 if $event->{op} eq 'm' && !defined $event->{seq};
+    if (!defined $event->{seq} || !defined($event->{commit} // $event->{xid})) {
+        $self->_complain($event, 'an event without its place');
+        return 1;
+    }
+    my $tx = $event->{commit} // "xid $event->{xid}";
+    $self->_begin($event, $tx) if !defined $self->{current} || $self->{current} ne $tx
+        || $event->{seq} == 1 && $self->{next_seq} > 1;
+    $self->_check_seq($event);
+
+    my $last = $self->{seen}{$tx} //= 0;
+    if ($event->{seq} <= $last) {
+        $self->{duplicates}++;
+        $self->_complain($event, 'an event seen twice') unless $self->{allow_duplicates};
+        return 0;
+    }
+    $self->{seen}{$tx} = $event->{seq};
+    return 1;
+}
+
+sub _begin ($self, $event, $tx) {
+    my $again = defined $self->{seen}{$tx};
+    if (defined(my $commit = $event->{commit})) {
+        $self->_complain($event, 'commit_lsn goes back')
+            if $commit < $self->{last_commit} && !($again && $self->{allow_duplicates});
+        $self->{last_commit} = $commit if $commit > $self->{last_commit};
+    }
+    @$self{qw(current next_seq)} = ($tx, 1);
+}
+
+sub _check_seq ($self, $event) {
+    my ($seq, $next) = ($event->{seq}, $self->{next_seq});
+    $self->_complain($event, "tx_seq is not $next")
+        if $seq > $next && !$self->{allow_gaps} || $seq < 1;
+    $self->{next_seq} = $seq + 1;
+}
+
+# ---- the model ----
+
+sub _apply_to_model ($self, $event) {
+    my ($op, $table) = @$event{qw(op table)};
+    my $key = $self->{keys}{$table};
+    return $self->_complain($event, "a table without a key in this oracle") unless $key;
+    if ($op eq 't') {
+        delete $self->{model}{$table};
+        return;
+    }
+    my $t = $self->{model}{$table} //= { rows => {}, count => {} };
+    my ($old, $new) = @$event{qw(old new)};
+    return $self->_complain($event, 'no new row') if $op =~ /[cru]/ && ref $new ne 'HASH';
+    if ($op =~ /[ud]/) {
+        my $old_row = $self->_take($event, $t, $key, $old, $new) // {};
+        $new = {%$new} if $new;
+        for my $column ($op eq 'u' ? keys %$new : ()) {
+            $new->{$column} = $old_row->{$column}
+                if defined $new->{$column} && !ref $new->{$column} && $new->{$column} eq $self->{placeholder};
+        }
+    }
+    $self->_put($event, $t, $key, $new) if $op ne 'd';
+}
+
+# Identity of a row, undef when it lacks a column of the key.
+sub _identity ($key, $row) {
+    return undef unless ref $row eq 'HASH';
+    return canonical($row) unless @$key;
+    return undef if grep { !defined $row->{$_} } @$key;
+    return join "\0", map { ref $_ ? canonical($_) : "$_" } @$row{@$key};
+}
+
+# Removes and returns the old row of an update or a delete.
+sub _take ($self, $event, $t, $key, $old, $new) {
+    my $id = _identity($key, $old) // _identity($key, $new);
+    if (!defined $id || !$t->{rows}{$id}) {
+        $self->_complain($event, 'for a key that does not exist: ' . _show($id));
+        return undef;
+    }
+    my $row = $t->{rows}{$id};
+    delete $t->{rows}{$id} unless @$key == 0 && --$t->{count}{$id} > 0;
+    return $row;
+}
+
+sub _put ($self, $event, $t, $key, $new) {
+    my $id = _identity($key, $new);
+    return $self->_complain($event, 'a row without its key') unless defined $id;
+    if (@$key == 0) { $t->{count}{$id}++ }
+    elsif ($t->{rows}{$id}) {
+        $self->_complain($event, 'for a key that exists: ' . _show($id));
+    }
+    $t->{rows}{$id} = $new;
+}
+
+sub _show ($id) { return defined $id ? $id =~ s/\0/, /gr : 'none was sent' }
+
+# ---- comparison with the server ----
+
+# How the server is asked for a column so that the answer can be held against a record's value,
+# without taking cdcdump's word for any formatting.  Only simple types are compared unless the
+# caller names columns.  [how to compare, SQL]
+my %types = (
+    (map { $_ => [text => '%s::text'] } qw(int2 int4 int8 oid numeric text varchar name uuid date citext)),
+    bpchar => [text => q{format('%%s', %s)}],
+    bool   => [bool => '%s::text'],
+    float4 => [number => '%s::text'], float8 => [number => '%s::text'],
+    json   => [json => '%s::text'], jsonb => [json => '%s::text'],
+);
+my %more_types = (
+    (map { $_ => [json => 'to_json(%s)::text'] } qw(_int2 _int4 _int8 _text _varchar)),
+    bytea       => [text => q{translate(encode(%s, 'base64'), E'\n', '')}],
+    timestamp   => [text => q{replace(%s::text, ' ', 'T')}],
+    timestamptz => [text => q{replace((%s AT TIME ZONE 'UTC')::text, ' ', 'T') || 'Z'}],
+);
+
+# Differences between the model and the table as lines of text, none when they agree.
+#   columns => ['a', 'b']   just these, of any type; ones of no known type as their text
+#   columns => 'all'        all whose type is known above
+sub diff ($self, $pg, $db, $table, %opts) {
+    my $key = $self->{keys}{$table} or return "the oracle knows no key of $table";
+    my @columns = _columns($pg, $db, $table, $opts{columns}, $key);
+    my (%have, %want, @diff);
+    my $t = $self->{model}{$table} // { rows => {} };
+    for my $id (keys %{ $t->{rows} }) {
+        my $row = $t->{rows}{$id};
+        my @values = map { _of_record($_, $row->{ $_->{name} }) } @columns;
+        $have{ _row_key($key, \@columns, \@values) }{ canonical(\@values) } += @$key ? 1 : $t->{count}{$id};
+    }
+    for my $row (@{ _table_rows($pg, $db, $table, @columns) }) {
+        my @values = map { _of_server($columns[$_], $row->[$_]) } 0 .. $#columns;
+        $want{ _row_key($key, \@columns, \@values) }{ canonical(\@values) }++;
+    }
+    for my $id (sort keys %{ { %have, %want } }) {
+        my $in_model = _multiset($have{$id});
+        my $in_table = _multiset($want{$id});
+        next if $in_model eq $in_table;
+        push @diff, "$table: model " . ($in_model || 'has no row') . ', table ' . ($in_table || 'has no row');
+    }
+    return @diff;
+}
+
+sub _row_key ($key, $columns, $values) {
+    return canonical($values) unless @$key;
+    my %value = map { $columns->[$_]{name} => $values->[$_] } 0 .. $#$columns;
+    return join "\0", map { $_ // '' } @value{@$key};
+}
+
+sub _multiset ($rows) {
+    return join ' ', map { $rows->{$_} > 1 ? "$rows->{$_} x $_" : $_ } sort keys %{ $rows // {} };
+}
+
+sub _columns ($pg, $db, $table, $wanted, $key) {
+    my $regclass = join '.', map { '"' . s/"/""/gr . '"' } split /\./, $table, 2;
+    my $all = $pg->query($db, "
+        SELECT a.attname, b.typname
+        FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+             JOIN pg_type b ON b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+        WHERE a.attrelid = '$regclass'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+        ORDER BY a.attnum");
+    my %of_key = map { $_ => 1 } @$key;
+    my %named = ref $wanted ? map { $_ => 1 } @$wanted : ();
+    my @columns;
+    for my $c (@$all) {
+        my ($name, $type) = @$c;
+        my $how = $types{$type};
+        $how //= $more_types{$type} if $wanted;
+        if (ref $wanted) {
+            next unless $named{$name} || $of_key{$name};
+            $how //= [text => q{format('%%s', %s)}];
+        }
+        $how //= [text => '%s::text'] if $of_key{$name};
+        next unless $how;
+        my $expression = sprintf $how->[1], '"' . ($name =~ s/"/""/gr) . '"';
+        # format() makes NULL an empty string.
+        push @columns, { name => $name, how => $how->[0],
+                         sql => "CASE WHEN \"$name\" IS NOT NULL THEN $expression END" };
+    }
+    die "$table: no column to compare\n" unless @columns;
+    return @columns;
+}
+
+sub _table_rows ($pg, $db, $table, @columns) {
+    my $from = join '.', map { '"' . s/"/""/gr . '"' } split /\./, $table, 2;
+    return $pg->query($db, "SET datestyle = ISO; SET extra_float_digits = 1;\nSELECT "
+        . join(', ', map { $_->{sql} } @columns) . " FROM $from");
+}
+
+# Both sides as plain text, equal where the values are.
+sub _of_record ($column, $value) {
+    return undef unless defined $value;
+    return canonical($value) if $column->{how} eq 'json';
+    return $value ? 'true' : 'false' if $column->{how} eq 'bool';
+    return _number($value) if $column->{how} eq 'number';
+    return ref $value ? canonical($value) : "$value";
+}
+
+sub _of_server ($column, $text) {
+    return undef unless defined $text;
+    return canonical(JSON::PP->new->allow_nonref->decode($text)) if $column->{how} eq 'json';
+    return _number($text) if $column->{how} eq 'number';
+    return $text;
+}
+
+sub _number ($v) { return $v =~ /\A[-+0-9.eE]+\z/ ? sprintf '%.17g', $v : "$v" }
+
+# ---- as tests ----
+
+sub _test ($name, @differences) {
+    local $Test::Builder::Level = $Test::Builder::Level + 2;
+    my $ok = Test::More::ok(!@differences, $name);
+    return $ok if $ok;
+    my $more = @differences - 20;
+    Test::More::diag(map { "  $_\n" } @differences > 20 ? @differences[0 .. 19] : @differences);
+    Test::More::diag("  and $more more") if $more > 0;
+    return $ok;
+}
+
+sub faultless ($self, $name = 'the records are in order, none is missing or doubled') {
+    return _test($name, $self->problems);
+}
+
+# compare($pg, $db, 'public.t', name => '…', columns => …)
+sub compare ($self, $pg, $db, $table, %opts) {
+    return _test($opts{name} // "the records make up $table", $self->diff($pg, $db, $table, %opts));
+}
+
+1;
