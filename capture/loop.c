@@ -415,6 +415,8 @@ enum outcome loop_finish(struct session *s, usec_t grace)
 
     if (outcome == OUTCOME_OK)
         outcome = drain_output(s, grace ? clock_ticks() + grace : 0);
+    if (outcome == OUTCOME_OK)
+        outcome = delivery_complete(&s->delivery);
     if (outcome == OUTCOME_OUTPUT_CLOSED && delivery_accept(&s->delivery) != OUTCOME_OK)
         outcome = OUTCOME_OUTPUT_FAILED;
     if (s->stream.conn) {

@@ -77,8 +77,8 @@ static enum outcome continue_output(struct output *out, const struct accepted_fi
         return refuse_output(accepted->path, "its accepted part has been changed");
     if (out->offset == accepted->length)
         return OUTCOME_OK;
-    log_verbose("cutting output file \"%s\" back to %" PRIu64 " bytes", accepted->path,
-                accepted->length);
+    log_notice("cutting output file \"%s\" back to the %" PRIu64 " bytes that were accepted",
+               accepted->path, accepted->length);
     return output_cut(out, accepted->length);
 }
 
@@ -92,7 +92,7 @@ static enum outcome cut_previous_output(const struct accepted_file *accepted)
     struct stat st;
     enum outcome outcome = OUTCOME_OK;
 
-    if (stat(accepted->path, &st) != 0 || (uint64_t)st.st_dev != accepted->device ||
+    if (accepted->complete || stat(accepted->path, &st) != 0 || (uint64_t)st.st_dev != accepted->device ||
         (uint64_t)st.st_ino != accepted->inode || (uint64_t)st.st_size <= accepted->length)
         return OUTCOME_OK;
     outcome = output_open(&old, accepted->path);
@@ -164,6 +164,7 @@ static void describe_output(struct delivery *d, uint64_t length)
     accepted->device = (uint64_t)out->device;
     accepted->inode = (uint64_t)out->inode;
     accepted->length = length;
+    accepted->complete = d->complete;
     accepted->has_crc = output_check_value(out, length, &accepted->crc);
 }
 
@@ -241,6 +242,16 @@ enum outcome delivery_cut_unfinished(struct delivery *d)
         return output_cut(out, d->boundary);
     output_forget(out, d->boundary >= out->offset ? d->boundary : end_of_line(out));
     return OUTCOME_OK;
+}
+
+enum outcome delivery_complete(struct delivery *d)
+{
+    struct ledger_entry entry = {.end = d->boundary, .position = d->recorded};
+
+    if (d->output.kind != OUTPUT_FILE || d->recorded.lsn != d->emitted.lsn)
+        return OUTCOME_OK;
+    d->complete = true;
+    return record(d, &entry);
 }
 
 enum outcome delivery_reopen(struct delivery *d)

@@ -25,6 +25,7 @@ struct delivery {
     struct position emitted;  /* behind the last whole transaction that was appended */
     struct position recorded; /* accepted and on record */
     uint64_t boundary;        /* offset behind the last whole transaction */
+    bool complete;            /* the run has ended in good order: said in the state file */
 };
 
 /* Locks and loads the state file.  Before any connection, so that its errors come first. */
@@ -65,6 +66,9 @@ enum outcome delivery_settle(struct delivery *d);
  * down to the last whole one.
  */
 enum outcome delivery_cut_unfinished(struct delivery *d);
+
+/* The run has ended in good order: a regular file's record says so. */
+enum outcome delivery_complete(struct delivery *d);
 
 /* SIGHUP: opens the output file anew.  At the end of a transaction only. */
 enum outcome delivery_reopen(struct delivery *d);

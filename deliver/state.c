@@ -197,6 +197,7 @@ static bool take_output(const cJSON *json, struct accepted_file *out)
     if (!take_text(item, "path", &out->path) || !take_u64(item, "device", &out->device) ||
         !take_u64(item, "inode", &out->inode) || !take_u64(item, "length", &out->length))
         return false;
+    out->complete = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(item, "complete"));
     crc = text_member(item, "crc32");
     out->has_crc = crc != NULL;
     if (crc)
@@ -303,6 +304,7 @@ static void add_output(cJSON *json, const struct accepted_file *out)
     add_u64(item, "length", out->length);
     if (out->has_crc)
         add_crc(item, out->crc);
+    cJSON_AddBoolToObject(item, "complete", out->complete);
 }
 
 /* The text of the file; the caller frees it. */

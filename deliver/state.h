@@ -11,8 +11,9 @@
  *     lsn                 acknowledged position: where to go on
  *     commit_lsn, xid, commit_time_us   of the last accepted transaction
  *     phase               "streaming"
- *     output              regular files: path, device, inode, length of the accepted part, and
- *                         crc32 of its last up to 4096 bytes; else null
+ *     output              regular files: path, device, inode, length of the accepted part, crc32
+ *                         of its last up to 4096 bytes, and whether the run that wrote it ended in
+ *                         good order (complete), so that nothing of ours lies behind; else null
  *     crc32               of all of the above, so that a torn or edited file is noticed
  *
  * Written to FILE.tmp, synced, renamed, the folder synced: there is always one whole state file.
@@ -33,6 +34,7 @@ struct accepted_file {
     uint64_t length;
     uint32_t crc; /* of the last bytes before length; see output_check_value() */
     bool has_crc; /* the file could be read back when the state was written */
+    bool complete;
 };
 
 /* Owns its strings. */

@@ -77,7 +77,7 @@ static bool add_uint8(struct buf *b, struct reader *r)
     return true;
 }
 
-/* PostgreSQL's cash_send: Int64 of cents.  Where the C locale says nothing, cash_out has -$1,2.3 */
+/* PostgreSQL's cash_send: Int64 of cents.  As the C locale says nothing, cash_out's own defaults. */
 static bool add_money(struct buf *b, struct reader *r)
 {
     int64_t n = (int64_t)read_u64(r);

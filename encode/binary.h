@@ -7,8 +7,9 @@
  * TimeZone UTC, bytea_output hex, extra_float_digits 3, lc_monetary C.  The text then goes
  * through the writers of encode/value.h like any other.
  *
- * Not known, as their bytes do not suffice: composites, ranges and multiranges, which name their
- * parts' types by OID or not at all, reg* types, which are OIDs of what text shows by name.
+ * Not known: composites, ranges and multiranges, whose bytes name the types of their parts by OID
+ * or not at all; reg* types, which are OIDs of what the text shows by name; tsquery; and types of
+ * extensions other than citext, hstore and ltree.
  */
 #ifndef ENCODE_BINARY_H
 #define ENCODE_BINARY_H
