@@ -254,8 +254,8 @@ static enum outcome refused(const PGconn *conn)
         outcome = OUTCOME_MISUSED;
     log_error("could not connect: %s", message);
     if (strcmp(sqlstate, "28000") == 0)
-        log_hint("A logical walsender needs a pg_hba.conf line for the database itself; a line "
-                 "for \"replication\" does not match it.");
+        log_hint("Where pg_hba.conf is the reason: a logical walsender needs a line for the "
+                 "database itself, one for \"replication\" does not match it.");
     else if (strcmp(sqlstate, "42501") == 0)
         log_hint("The role needs the REPLICATION attribute: ALTER ROLE … REPLICATION.");
     else if (strcmp(sqlstate, "53300") == 0)
