@@ -24,10 +24,13 @@ enum exit_status {
     EXIT_OUTPUT_FAILED = 5,
 };
 
-/* A file opened later must not become descriptor 0, 1 or 2 and be taken for what those are. */
+/*
+ * A file opened later must not become descriptor 0, 1 or 2 and be taken for what those are.  Read
+ * only, so that a closed standard output is noticed and not taken for one that swallows all.
+ */
 static bool open_standard_descriptors(void)
 {
-    int fd = open("/dev/null", O_RDWR);
+    int fd = open("/dev/null", O_RDONLY);
 
     while (fd >= 0 && fd <= STDERR_FILENO)
         fd = dup(fd);

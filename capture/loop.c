@@ -179,11 +179,15 @@ static enum outcome keep_position(struct loop *l)
     return outcome;
 }
 
+static usec_t next_ask(const struct loop *l)
+{
+    return (l->last_ask > l->last_data ? l->last_ask : l->last_data) + ASK_USEC;
+}
+
 /* With --until the run waits for the stream to get somewhere: a quiet server is asked. */
 static enum outcome ask_position(struct loop *l)
 {
-    if (!bounds_waiting(&l->s->bounds) || l->now - l->last_data < ASK_USEC ||
-        l->now - l->last_ask < ASK_USEC)
+    if (!bounds_waiting(&l->s->bounds) || l->now < next_ask(l))
         return OUTCOME_OK;
     l->last_ask = l->now;
     return tell_server(l, true);
@@ -218,7 +222,7 @@ static enum outcome heed_signals(struct loop *l)
     if (signals_take_report())
         loop_report(s);
     if (pipeline_at_boundary(&s->pipeline) && signals_take_hangup())
-        return delivery_reopen(&s->delivery);
+        return s->o->file ? delivery_reopen(&s->delivery) : OUTCOME_STOPPED;
     return signals_stop() ? OUTCOME_STOPPED : OUTCOME_OK;
 }
 
@@ -260,7 +264,7 @@ static usec_t next_timer(const struct loop *l)
         earlier(&at, l->last_settle + (l->status_every < SETTLE_USEC ? l->status_every
                                                                      : SETTLE_USEC));
     if (bounds_waiting(&s->bounds))
-        earlier(&at, l->last_ask + ASK_USEC);
+        earlier(&at, next_ask(l));
     if (s->o->heartbeat)
         earlier(&at, l->last_heartbeat + s->o->heartbeat);
     if (l->blocked_since)

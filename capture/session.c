@@ -216,8 +216,6 @@ static enum outcome choose_start(struct session *s, PGconn *sql, const struct sl
         start = s->o->start_lsn;
     } else if (!s->delivery.resumed && !created_at && s->o->mode == MODE_LATEST_OFFSET) {
         outcome = system_wal_end(sql, &start);
-    } else if (s->delivery.resumed) {
-        return OUTCOME_OK;
     }
     return outcome == OUTCOME_OK ? delivery_begin(&s->delivery, start) : outcome;
 }
@@ -261,8 +259,10 @@ static enum outcome check_slot(struct session *s, PGconn *sql, struct slot *slot
 /* Tables, replica identities, publication: in the order in which the server needs them. */
 static enum outcome prepare_source(struct session *s, PGconn *sql)
 {
-    enum outcome outcome = selection_load(&s->selection, sql, s->o);
+    enum outcome outcome;
 
+    selection_release(&s->selection); /* of an attempt that failed later on */
+    outcome = selection_load(&s->selection, sql, s->o);
     if (outcome == OUTCOME_OK)
         outcome = publication_set_identity(sql, s->o, &s->selection);
     return outcome == OUTCOME_OK
@@ -279,7 +279,9 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
 
     if (!slot->exists && must_exist)
         return slot_missing(s);
-    outcome = delivery_open_output(&s->delivery, s->o);
+    outcome = bounds_init(&s->bounds, s->o, sql);
+    if (outcome == OUTCOME_OK)
+        outcome = delivery_open_output(&s->delivery, s->o);
     if (outcome == OUTCOME_OK)
         outcome = prepare_source(s, sql);
     if (outcome == OUTCOME_OK && !slot->exists)
@@ -288,8 +290,6 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
         fill_state(s);
         outcome = choose_start(s, sql, slot, created_at);
     }
-    if (outcome == OUTCOME_OK)
-        outcome = bounds_init(&s->bounds, s->o, sql);
     if (outcome != OUTCOME_OK)
         return outcome;
     pipeline_init(&s->pipeline, s->o, s->catalog, &s->delivery, &s->bounds, s->system.database);

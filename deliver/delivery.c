@@ -138,6 +138,8 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
     const struct accepted_file *accepted = &d->state.output;
     enum outcome outcome = check_not_missing(d, o);
 
+    if (d->output.fd >= 0)
+        return OUTCOME_OK; /* by an earlier attempt to connect */
     if (outcome == OUTCOME_OK)
         outcome = output_open(&d->output, o->file);
     if (outcome == OUTCOME_OK)

@@ -37,7 +37,10 @@ enum outcome delivery_load_state(struct delivery *d, const struct options *o);
  */
 enum outcome delivery_open_output(struct delivery *d, const struct options *o);
 
-/* Where a first run begins: puts that on record.  The state's identity must be filled in. */
+/*
+ * Where the run begins: puts that on record, with the output as it is now.  The state's identity
+ * must be filled in.
+ */
 enum outcome delivery_begin(struct delivery *d, lsn_t lsn);
 
 /* Everything appended so far makes whole transactions, up to that position. */

@@ -86,7 +86,12 @@ static enum outcome continue_file(struct output *o)
 static enum outcome classify(struct output *o)
 {
     struct stat st;
+    int flags = fcntl(o->fd, F_GETFL);
 
+    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY) {
+        log_error("%s is not open for writing", name_of(o));
+        return OUTCOME_OUTPUT_FAILED;
+    }
     if (fstat(o->fd, &st) != 0)
         return failed(o, "examine");
     o->device = st.st_dev;

@@ -252,6 +252,8 @@ static enum outcome refused(const PGconn *conn)
     if (!*sqlstate && PQsocket(conn) < 0 && strncmp(message, "connection to server", 20) != 0 &&
         strncmp(message, "could not translate", 19) != 0)
         outcome = OUTCOME_MISUSED;
+    if (PQconnectionNeedsPassword(conn))
+        outcome = OUTCOME_MISUSED; /* and trying again would not bring one */
     log_error("could not connect: %s", message);
     if (strcmp(sqlstate, "28000") == 0)
         log_hint("Where pg_hba.conf is the reason: a logical walsender needs a line for the "

@@ -55,9 +55,12 @@ static const char *published_tables(const PGconn *sql)
            "   pg_partition_tree(t.oid) AS l WHERE l.isleaf)";
 }
 
-/* Runs the statement that the server itself put together from names, so that quoting is its own. */
+/*
+ * Runs the statement that the server itself put together from names, so that quoting is its own;
+ * *ran becomes true when it found that there is one to run.
+ */
 static enum outcome run_generated(PGconn *sql, const char *doing, const char *generator,
-                                  int nparams, const char *const *params)
+                                  int nparams, const char *const *params, bool *ran)
 {
     PGresult *result;
     enum outcome outcome = sql_query(sql, doing, generator, nparams, params, &result);
@@ -67,6 +70,7 @@ static enum outcome run_generated(PGconn *sql, const char *doing, const char *ge
     for (int i = 0; i < PQntuples(result) && outcome == OUTCOME_OK; i++) {
         log_verbose("%s", PQgetvalue(result, i, 0));
         outcome = sql_run(sql, doing, PQgetvalue(result, i, 0));
+        *ran = true;
         if (outcome == OUTCOME_MISUSED)
             log_hint("A role that owns the tables can run: %s", PQgetvalue(result, i, 0));
     }
@@ -88,7 +92,8 @@ static enum outcome create_filtered(PGconn *sql, const struct options *o,
                   "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
                   " WHERE c.oid IN %s",
                   with, published_tables(sql));
-    enum outcome outcome = run_generated(sql, "create the publication", generator, 2, params);
+    bool ran;
+    enum outcome outcome = run_generated(sql, "create the publication", generator, 2, params, &ran);
 
     free(generator);
     if (outcome == OUTCOME_OK)
@@ -113,9 +118,13 @@ static enum outcome keep_filtered(PGconn *sql, const struct options *o, const st
         " HAVING EXISTS (SELECT oid FROM wanted EXCEPT SELECT oid FROM listed)"
         "     OR EXISTS (SELECT oid FROM listed EXCEPT SELECT oid FROM wanted)",
         tables);
-    enum outcome outcome = run_generated(sql, "alter the publication", generator, 2, params);
+    bool altered = false;
+    enum outcome outcome = run_generated(sql, "alter the publication", generator, 2, params, &altered);
 
     free(generator);
+    if (outcome == OUTCOME_OK && altered)
+        log_notice("altered publication \"%s\": it now sends just the captured tables",
+                   o->publication);
     return outcome;
 }
 
@@ -126,8 +135,9 @@ static enum outcome create_all_tables(PGconn *sql, const struct options *o)
             ? "SELECT format('CREATE PUBLICATION %I FOR ALL TABLES"
               " WITH (publish_via_partition_root = true)', $1::text)"
             : "SELECT format('CREATE PUBLICATION %I FOR ALL TABLES', $1::text)";
+    bool ran;
     enum outcome outcome =
-        run_generated(sql, "create the publication", generator, 1, &o->publication);
+        run_generated(sql, "create the publication", generator, 1, &o->publication, &ran);
 
     if (outcome == OUTCOME_OK)
         log_notice("created publication \"%s\" for all tables", o->publication);

@@ -275,7 +275,7 @@ bool stream_feedback(struct stream *s, lsn_t flushed, bool ask_reply)
     p = put_be64(p, flushed);
     p = put_be64(p, (uint64_t)(clock_now() - POSTGRES_EPOCH_USEC));
     *p++ = (char)ask_reply;
-    return PQputCopyData(s->conn, status, (int)(p - status)) == 1 && PQflush(s->conn) >= 0;
+    return PQputCopyData(s->conn, status, (int)(p - status)) >= 0 && PQflush(s->conn) >= 0;
 }
 
 /* ---- ending ---- */
