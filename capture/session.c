@@ -264,7 +264,7 @@ static enum outcome prepare_source(struct session *s, PGconn *sql)
     selection_release(&s->selection); /* of an attempt that failed later on */
     outcome = selection_load(&s->selection, sql, s->o);
     if (outcome == OUTCOME_OK)
-        outcome = publication_set_identity(sql, s->o, &s->selection);
+        outcome = publication_set_identity(sql, s->o, &s->selection, !s->delivery.resumed);
     return outcome == OUTCOME_OK
                ? publication_prepare(sql, s->o, &s->selection, !s->delivery.resumed)
                : outcome;

@@ -129,6 +129,9 @@ struct connector *connector_new(const struct options *o)
     if (!given)
         given = getenv("PGOPTIONS");
     c->session_options = xasprintf("%s %s", given ? given : "", SESSION_OPTIONS);
+    /* libpq sends these two as settings of their own, behind the options: they would win */
+    unsetenv("PGDATESTYLE");
+    unsetenv("PGTZ");
     c->seconds = connect_seconds(c);
     if (o->prompt == PROMPT_ALWAYS && !(c->password = ask_password())) {
         connector_free(c);
@@ -321,6 +324,20 @@ static void on_notice(void *arg, const char *message)
     log_verbose("server: %s", message);
 }
 
+/*
+ * A database that does not check encodings: the server would refuse to send the first text that is
+ * not UTF-8, without saying where it stands.  So bytes come as they are and are checked here,
+ * column by column.
+ */
+static enum outcome choose_encoding(PGconn *conn)
+{
+    const char *encoding = PQparameterStatus(conn, "server_encoding");
+
+    if (!encoding || strcmp(encoding, "SQL_ASCII") != 0)
+        return OUTCOME_OK;
+    return sql_run(conn, "set the client encoding", "SET client_encoding = 'SQL_ASCII'");
+}
+
 enum outcome connector_connect(struct connector *c, enum connection_kind kind, PGconn **conn)
 {
     enum outcome outcome = try_connect(c, kind, conn);
@@ -337,10 +354,12 @@ enum outcome connector_connect(struct connector *c, enum connection_kind kind, P
     if (outcome == OUTCOME_OK) {
         keep_host(c, *conn);
         PQsetNoticeProcessor(*conn, on_notice, NULL);
-        return OUTCOME_OK;
-    }
-    if (outcome == OUTCOME_FAILED)
+        outcome = choose_encoding(*conn);
+        if (outcome == OUTCOME_OK)
+            return OUTCOME_OK;
+    } else if (outcome == OUTCOME_FAILED) {
         outcome = refused(*conn);
+    }
     PQfinish(*conn);
     *conn = NULL;
     return outcome;

@@ -265,11 +265,11 @@ static enum outcome warn_without_identity(PGconn *sql, const struct selection *s
 }
 
 enum outcome publication_set_identity(PGconn *sql, const struct options *o,
-                                      const struct selection *s)
+                                      const struct selection *s, bool warn)
 {
     enum outcome outcome = OUTCOME_OK;
 
     if (strcmp(o->replica_identity, "keep") != 0)
         outcome = apply_identity(sql, o, s);
-    return outcome == OUTCOME_OK ? warn_without_identity(sql, s) : outcome;
+    return outcome == OUTCOME_OK && warn ? warn_without_identity(sql, s) : outcome;
 }

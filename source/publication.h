@@ -26,10 +26,10 @@ enum outcome publication_prepare(PGconn *sql, const struct options *o, const str
                                  bool may_create);
 
 /*
- * Sets the replica identity where --replica-identity asks for it (said on stderr), and warns about
- * captured tables whose updates and deletes the server will refuse for want of one.
+ * Sets the replica identity where --replica-identity asks for it (said on stderr), and, if `warn`,
+ * warns about captured tables whose updates and deletes the server will refuse for want of one.
  */
 enum outcome publication_set_identity(PGconn *sql, const struct options *o,
-                                      const struct selection *s);
+                                      const struct selection *s, bool warn);
 
 #endif

@@ -1,0 +1,98 @@
+# The examples of cdcdump(1) and of README.md, run as they stand there.
+#
+# An example that would go on for ever ends after a second without a change: the cdcdump found in
+# PATH is a script that adds --idle-exit.  kcat has a broker in its own process (librdkafka's mock
+# cluster) and says on stdout what it has sent.
+use v5.36;
+use utf8;
+use CdcTest;
+
+my $pg = PgServer->new;
+$pg->create_db('shop');
+$pg->sql('shop', <<'SQL');
+CREATE TABLE products (product_id int PRIMARY KEY, product_name text, price numeric(10,2));
+CREATE TABLE documents (document_id int PRIMARY KEY, title text);
+SQL
+
+my $bin = scratch();
+my $work = scratch();
+
+sub script ($name, $text) {
+    spew("$bin/$name", "#!/bin/sh\n$text\n");
+    chmod 0755, "$bin/$name" or die "chmod: $!";
+}
+script('cdcdump', qq{case " \$* " in *" -E "*) ;; *) set -- "\$@" --idle-exit=1 ;; esac\nexec "$Cdc::BINARY" "\$@"});
+script('kcat', q{exec /usr/bin/kcat -X test.mock.num.brokers=1 -X topic.partitioner=consistent -T "$@"});
+script('less', 'exec cat');
+
+my %pg = %{ $pg->env('shop') };
+
+sub run_example ($line) {
+    $line =~ s/\s+#.*//;
+    return CdcTest::Process->capture(
+        argv => ['bash', '-o', 'pipefail', '-c', "cd $work && $line"],
+        env  => { %pg, PATH => "$bin:$ENV{PATH}" },
+    );
+}
+
+# The slot that an example names, so that there is something to read behind it.
+sub prepare ($line) {
+    my ($slot) = $line =~ /-S (\w+)/;
+    return unless defined $slot && !$pg->slot($slot);
+    return if -e "$work/$slot.json";
+    $pg->sql('shop', "CREATE PUBLICATION cdcdump_$slot FOR TABLE products, documents") ;
+    $pg->sql('shop', "SELECT pg_create_logical_replication_slot('$slot', 'pgoutput')");
+}
+
+my $id = 0;
+sub change {
+    $id++;
+    $pg->sql('shop', <<"SQL");
+INSERT INTO products VALUES ($id, 'Test Product $id', 1.50);
+UPDATE products SET product_name = 'Better Product $id' WHERE product_id = $id;
+INSERT INTO documents VALUES ($id, 'Paper $id');
+DELETE FROM documents WHERE document_id = $id;
+SQL
+}
+
+sub manual_examples {
+    my ($examples) = slurp("$Cdc::TOP/man/cdcdump.1") =~ /^\.Sh EXAMPLES\n(.*?)^\.Sh/ms;
+    return map { s/\\e/\\/gr } $examples =~ /^\.Dl (.*)$/mg;
+}
+
+# Every code block that begins with a prompt-less cdcdump or a crontab line.
+sub readme_examples {
+    my @examples;
+    my ($section) = slurp("$Cdc::TOP/README.md") =~ /^## Five examples\n(.*?)^## /ms;
+    for my $block ($section =~ /^```\n(.*?)^```/msg) {
+        $block =~ s/\|\n\s+/| /g;
+        push @examples, map { s{^\*/10 \* \* \* \*\s+}{}r } split /\n/, $block;
+    }
+    return @examples;
+}
+
+my @manual = manual_examples();
+my @readme = readme_examples();
+is(scalar @manual, 5, 'examples in the manual');
+is(scalar @readme, 7, 'examples in README.md');
+
+sub try ($line, $where) {
+    prepare($line);
+    change();
+    my $r = run_example($line);
+    is($r->{exit}, 0, "$where: $line") or diag("$r->{out}$r->{err}");
+    my ($file) = $line =~ /(?:>>|-f) (\S+)/;
+    my $out = $r->{out} . ($file ? slurp("$work/$file") : '');
+    like($out, $line =~ /jq .lsn/ ? qr{"[0-9A-F]+/[0-9A-F]+"} : qr/\b(?:Better|Test) Product $id\b/,
+        '… and gives what was changed') or diag("$r->{out}$r->{err}");
+    if ($line =~ /kcat/) {
+        # kcat -T puts nothing between two messages
+        like($r->{out}, qr/\{"document_id":$id\}\t(?:\z|\{"\w+_id")/,
+            '… with a tombstone behind the deletion');
+    }
+}
+
+try($_, 'cdcdump(1)') for @manual;
+try($_, 'README') for @readme;
+
+done_testing;
