@@ -164,15 +164,22 @@ static enum outcome tell_server(struct loop *l, bool ask)
     return stream_feedback(&l->s->stream, l->told, ask) ? OUTCOME_OK : connection_lost();
 }
 
+/* Output is put on record soon, a position that moved without any at the status interval. */
+static usec_t next_settle(const struct loop *l)
+{
+    bool soon = delivery_owes_output(&l->s->delivery) && SETTLE_USEC < l->status_every;
+
+    return l->last_settle + (soon ? SETTLE_USEC : l->status_every);
+}
+
 /* Position: accepted, recorded, told; at least every status interval, at once when asked. */
 static enum outcome keep_position(struct loop *l)
 {
     struct delivery *d = &l->s->delivery;
-    usec_t settle_every = l->status_every < SETTLE_USEC ? l->status_every : SETTLE_USEC;
     bool due = l->now - l->last_status >= l->status_every;
     enum outcome outcome = OUTCOME_OK;
 
-    if (l->reply || due || (d->recorded.lsn != d->emitted.lsn && l->now - l->last_settle >= settle_every))
+    if (l->reply || due || l->now >= next_settle(l))
         outcome = settle(l);
     if (outcome == OUTCOME_OK && (l->reply || due || d->recorded.lsn > l->told))
         outcome = tell_server(l, false);
@@ -260,9 +267,7 @@ static usec_t next_timer(const struct loop *l)
     usec_t at = l->last_status + l->status_every;
 
     earlier(&at, l->now + USEC_PER_SEC);
-    if (s->delivery.recorded.lsn != s->delivery.emitted.lsn)
-        earlier(&at, l->last_settle + (l->status_every < SETTLE_USEC ? l->status_every
-                                                                     : SETTLE_USEC));
+    earlier(&at, next_settle(l));
     if (bounds_waiting(&s->bounds))
         earlier(&at, next_ask(l));
     if (s->o->heartbeat)

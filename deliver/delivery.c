@@ -182,6 +182,7 @@ static enum outcome record(struct delivery *d, const struct ledger_entry *entry)
             return outcome;
     }
     d->recorded = entry->position;
+    d->recorded_end = entry->end;
     return OUTCOME_OK;
 }
 

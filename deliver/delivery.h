@@ -24,6 +24,7 @@ struct delivery {
     struct ledger ledger;
     struct position emitted;  /* behind the last whole transaction that was appended */
     struct position recorded; /* accepted and on record */
+    uint64_t recorded_end;    /* its offset */
     uint64_t boundary;        /* offset behind the last whole transaction */
     bool complete;            /* the run has ended in good order: said in the state file */
 };
@@ -52,10 +53,10 @@ static inline enum outcome delivery_flush(struct delivery *d)
     return output_flush(&d->output);
 }
 
-/* Whether something emitted is not on record yet. */
-static inline bool delivery_pending(const struct delivery *d)
+/* Whether whole transactions have been appended that are not on record yet. */
+static inline bool delivery_owes_output(const struct delivery *d)
 {
-    return d->recorded.lsn != d->emitted.lsn || d->boundary != output_end(&d->output);
+    return d->boundary != d->recorded_end;
 }
 
 /* Accepts and records what has left so far.  See above. */
