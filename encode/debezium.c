@@ -85,9 +85,9 @@ static void begin(struct envelope_context *x, const struct transaction *t)
 static void add_table(struct buf *b, const char *schema, const char *table)
 {
     buf_add_str(b, ",\"schema\":");
-    envelope_add_name(b, schema);
+    json_add_name(b, schema);
     buf_add_str(b, ",\"table\":");
-    envelope_add_name(b, table);
+    json_add_name(b, table);
     buf_add_str(b, ",\"txId\":");
 }
 
@@ -183,7 +183,7 @@ static bool message(struct envelope_context *x, const struct transaction *t,
     buf_add_str(b, ",\"op\":\"m\"");
     buf_add(b, x->clock.data, x->clock.len - 1);
     buf_add_str(b, ",\"message\":{\"prefix\":");
-    envelope_add_name(b, m->prefix);
+    json_add_name(b, m->prefix);
     buf_add_str(b, ",\"content\":");
     json_add_base64(b, m->content, m->len);
     buf_add_str(b, "}}");
@@ -198,7 +198,7 @@ static void add_collection(struct buf *b, const struct layout *l, bool first)
     buf_printf(&name, "%s.%s", l->relation->schema, l->relation->name);
     buf_add_char(&name, '\0');
     buf_add_str(b, first ? "{\"data_collection\":" : ",{\"data_collection\":");
-    envelope_add_name(b, name.data);
+    json_add_name(b, name.data);
     buf_printf(b, ",\"event_count\":%llu}", (unsigned long long)l->changes);
     buf_release(&name);
 }
@@ -237,7 +237,7 @@ static void transaction(struct envelope_context *x, const struct transaction *t,
     add_time(b, ",\"ts_ms\":", t->commit_time / 1000);
     if (t->gid) {
         buf_add_str(b, ",\"gid\":");
-        envelope_add_name(b, t->gid);
+        json_add_name(b, t->gid);
     }
     buf_add_char(b, '}');
 }
@@ -245,9 +245,9 @@ static void transaction(struct envelope_context *x, const struct transaction *t,
 static void add_column(struct buf *b, const struct column *c, int position)
 {
     buf_add_str(b, position > 1 ? ",{\"name\":" : "{\"name\":");
-    envelope_add_name(b, c->name);
+    json_add_name(b, c->name);
     buf_add_str(b, ",\"typeName\":");
-    envelope_add_name(b, c->type_name ? c->type_name : "");
+    json_add_name(b, c->type_name ? c->type_name : "");
     buf_printf(b, ",\"typeOid\":%u,\"typmod\":%d,\"position\":%d}", c->type_oid, c->typmod,
                position);
 }
@@ -260,7 +260,7 @@ static void add_key_names(struct buf *b, const struct relation *r)
         if (!r->columns[i].key)
             continue;
         buf_add_str(b, comma);
-        envelope_add_name(b, r->columns[i].name);
+        json_add_name(b, r->columns[i].name);
         comma = ",";
     }
 }
@@ -281,7 +281,7 @@ static void schema(struct envelope_context *x, const struct transaction *t,
     buf_printf(&id, "\"%s\".\"%s\"", r->schema, r->name);
     buf_add_char(&id, '\0');
     buf_printf(b, ",\"tableChanges\":[{\"type\":\"%s\",\"id\":", first ? "CREATE" : "ALTER");
-    envelope_add_name(b, id.data);
+    json_add_name(b, id.data);
     buf_release(&id);
     buf_add_str(b, ",\"table\":{\"primaryKeyColumnNames\":[");
     add_key_names(b, r);

@@ -14,19 +14,6 @@ struct encoder {
 
 /* ---- pieces that envelopes share ---- */
 
-void envelope_add_name(struct buf *b, const char *name)
-{
-    size_t start = b->len;
-
-    if (json_add_string(b, name, strlen(name)))
-        return;
-    b->len = start;
-    buf_add_char(b, '"');
-    for (; *name; name++)
-        buf_add_char(b, *name >= ' ' && *name < 0x7f && *name != '"' && *name != '\\' ? *name : '?');
-    buf_add_char(b, '"');
-}
-
 bool envelope_add_old(struct envelope_context *x, const struct change *c, const struct layout *l,
                       struct buf *b)
 {
@@ -75,8 +62,8 @@ struct encoder *encoder_new(const struct options *o, const char *database)
     e->envelope = o->envelope == ENVELOPE_PLAIN ? &envelope_plain : &envelope_debezium;
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         buf_init(bufs[i], 512);
-    envelope_add_name(&x->server_name, o->server_name ? o->server_name : database);
-    envelope_add_name(&x->database, database);
+    json_add_name(&x->server_name, o->server_name ? o->server_name : database);
+    json_add_name(&x->database, database);
     layouts_init(&x->layouts);
     return e;
 }
@@ -188,7 +175,7 @@ bool encoder_message(struct encoder *e, const struct transaction *t, const struc
     size_t start = b->len;
 
     e->x.scratch.len = 0;
-    envelope_add_name(&e->x.scratch, m->prefix);
+    json_add_name(&e->x.scratch, m->prefix);
     add_other_key(e, "prefix", &e->x.scratch, b);
     if (!e->envelope->message(&e->x, t, m, b)) {
         b->len = start;
@@ -213,7 +200,7 @@ bool encoder_schema(struct encoder *e, const struct transaction *t, const struct
                     lsn_t lsn, bool first, struct buf *b)
 {
     e->x.scratch.len = 0;
-    envelope_add_name(&e->x.scratch, r->name);
+    json_add_name(&e->x.scratch, r->name);
     add_other_key(e, "table", &e->x.scratch, b);
     e->envelope->schema(&e->x, t, r, lsn, first, b);
     buf_add_char(b, '\n');

@@ -46,9 +46,6 @@ struct envelope {
 extern const struct envelope envelope_debezium;
 extern const struct envelope envelope_plain;
 
-/* A name from the catalogs as a JSON string; invalid UTF-8 in it becomes "?". */
-void envelope_add_name(struct buf *b, const char *name);
-
 /* The old row as far as the server sent it, or null. */
 bool envelope_add_old(struct envelope_context *x, const struct change *c, const struct layout *l,
                       struct buf *b);

@@ -173,3 +173,16 @@ bool json_add_base64_of_hex(struct buf *b, const char *hex, size_t len)
     buf_written(b, p);
     return true;
 }
+
+void json_add_name(struct buf *b, const char *name)
+{
+    size_t start = b->len;
+
+    if (json_add_string(b, name, strlen(name)))
+        return;
+    b->len = start;
+    buf_add_char(b, '"');
+    for (; *name; name++)
+        buf_add_char(b, *name >= ' ' && *name < 0x7f && *name != '"' && *name != '\\' ? *name : '?');
+    buf_add_char(b, '"');
+}

@@ -56,8 +56,7 @@ static void add_column(struct layout *l, const struct column *column, uint16_t i
     size_t start = l->prefixes.len;
 
     buf_add_char(&l->prefixes, ',');
-    if (!json_add_string(&l->prefixes, column->name, strlen(column->name)))
-        log_warning("the name of column \"%s\" is not valid UTF-8", column->name);
+    json_add_name(&l->prefixes, column->name);
     buf_add_char(&l->prefixes, ':');
     *c = (struct layout_column){
         .prefix = (uint32_t)start,

@@ -74,9 +74,9 @@ static void begin(struct envelope_context *x, const struct transaction *t)
 static void add_table(struct buf *b, const char *schema, const char *table)
 {
     buf_add_str(b, ",\"schema\":");
-    envelope_add_name(b, schema);
+    json_add_name(b, schema);
     buf_add_str(b, ",\"table\":");
-    envelope_add_name(b, table);
+    json_add_name(b, table);
 }
 
 static void describe(struct envelope_context *x, struct layout *l)
@@ -139,7 +139,7 @@ static bool message(struct envelope_context *x, const struct transaction *t,
         buf_add_str(b, ",\"commit_lsn\":null,\"seq\":null,\"xid\":null,\"ts\":null");
     }
     buf_add_str(b, ",\"prefix\":");
-    envelope_add_name(b, m->prefix);
+    json_add_name(b, m->prefix);
     buf_add_str(b, ",\"content\":");
     json_add_base64(b, m->content, m->len);
     buf_add_char(b, '}');
@@ -149,9 +149,9 @@ static bool message(struct envelope_context *x, const struct transaction *t,
 static void add_count(struct buf *b, const struct layout *l, bool first)
 {
     buf_add_str(b, first ? "{\"schema\":" : ",{\"schema\":");
-    envelope_add_name(b, l->relation->schema);
+    json_add_name(b, l->relation->schema);
     buf_add_str(b, ",\"table\":");
-    envelope_add_name(b, l->relation->name);
+    json_add_name(b, l->relation->name);
     buf_printf(b, ",\"events\":%llu}", (unsigned long long)l->changes);
 }
 
@@ -173,7 +173,7 @@ static void transaction(struct envelope_context *x, const struct transaction *t,
     add_timestamp(b, t->commit_time);
     if (t->gid) {
         buf_add_str(b, ",\"gid\":");
-        envelope_add_name(b, t->gid);
+        json_add_name(b, t->gid);
     }
     if (mark == MARK_END || mark == MARK_PREPARE) {
         buf_add_str(b, ",\"tables\":[");
@@ -186,9 +186,9 @@ static void transaction(struct envelope_context *x, const struct transaction *t,
 static void add_column(struct buf *b, const struct column *c, bool first)
 {
     buf_add_str(b, first ? "{\"name\":" : ",{\"name\":");
-    envelope_add_name(b, c->name);
+    json_add_name(b, c->name);
     buf_add_str(b, ",\"type\":");
-    envelope_add_name(b, c->type_name ? c->type_name : "");
+    json_add_name(b, c->type_name ? c->type_name : "");
     buf_printf(b, ",\"type_oid\":%u,\"key\":%s}", c->type_oid, c->key ? "true" : "false");
 }
 

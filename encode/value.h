@@ -44,6 +44,9 @@ value_writer value_writer_for(const struct type *type);
 /* Appends text as a JSON string, quotes included.  False on invalid UTF-8. */
 bool json_add_string(struct buf *b, const char *text, size_t len);
 
+/* A name from the catalogs as a JSON string; one that is not UTF-8 loses what is not ASCII to "?". */
+void json_add_name(struct buf *b, const char *name);
+
 /* Appends bytes as a JSON string of base64. */
 void json_add_base64(struct buf *b, const void *bytes, size_t len);
 
