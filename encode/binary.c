@@ -77,7 +77,7 @@ static bool add_uint8(struct buf *b, struct reader *r)
     return true;
 }
 
-/* PostgreSQL's cash_send: Int64 of cents.  As the C locale says nothing, cash_out's own defaults. */
+/* PostgreSQL's cash_send: Int64 of cents.  Where the C locale says nothing, cash_out says $ , . */
 static bool add_money(struct buf *b, struct reader *r)
 {
     int64_t n = (int64_t)read_u64(r);
@@ -132,7 +132,7 @@ static bool add_tid(struct buf *b, struct reader *r)
     return true;
 }
 
-/* PostgreSQL's pg_snapshot_send: Int32 count, Int64 xmin, Int64 xmax, Int64 for each in progress. */
+/* PostgreSQL's pg_snapshot_send: Int32 count, Int64 xmin and xmax, Int64 for each in progress. */
 static bool add_snapshot(struct buf *b, struct reader *r)
 {
     uint32_t n = read_u32(r);

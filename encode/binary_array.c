@@ -241,7 +241,7 @@ bool binary_add_hstore(struct buf *b, struct reader *r)
 {
     uint32_t n = read_u32(r);
 
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && !r->failed; i++) {
         if (i > 0)
             buf_add(b, ", ", 2);
         if (!add_pair(b, r))

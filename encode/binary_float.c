@@ -17,7 +17,7 @@
 #define DIGITS_MAX 17 /* that a float8 needs at most */
 
 struct big {
-    uint32_t words[WORDS]; /* lowest first */
+    uint32_t words[WORDS]; /* lowest first; 0 when not in use, but in sums */
     size_t n;              /* words in use; the highest is not 0 */
 };
 
@@ -80,9 +80,10 @@ static int big_compare(const struct big *a, const struct big *b)
 
 static struct big big_sum(const struct big *a, const struct big *b)
 {
-    struct big sum = {.n = a->n > b->n ? a->n : b->n};
+    struct big sum; /* words that are not in use stay as they are: this is the inner loop */
     uint64_t carry = 0;
 
+    sum.n = a->n > b->n ? a->n : b->n;
     for (size_t i = 0; i < sum.n; i++) {
         carry += (uint64_t)a->words[i] + b->words[i];
         sum.words[i] = (uint32_t)carry;
@@ -188,6 +189,32 @@ static void generate(struct decimal *d, struct binary v)
     }
 }
 
+/*
+ * The common case, found quickly: up to 15 digits, of which few are behind the point.  n / 10^i
+ * is one correct rounding of exact operands, and no halfway mark, which takes 54 bits, is an n
+ * below 2^53 over 10^i.  So when it gives the value, n has its digits; and as no two decimals of
+ * 15 digits share a float8, no others are as few.
+ */
+static bool find_short(struct decimal *d, double value)
+{
+    static const double powers[] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10};
+
+    for (int i = 0; i < (int)(sizeof powers / sizeof powers[0]) && value * powers[i] < 1e15; i++) {
+        uint64_t n = (uint64_t)(value * powers[i] + 0.5);
+        char digits[20];
+
+        if (n == 0 || (double)n / powers[i] != value)
+            continue;
+        for (d->point = -i; n % 10 == 0; d->point++)
+            n /= 10;
+        d->n = (int)(put_u64(digits, n) - digits);
+        d->point += d->n;
+        memcpy(d->digits, digits, (size_t)d->n);
+        return true;
+    }
+    return false;
+}
+
 /* ---- layout ---- */
 
 /* exponent: of the first digit. */
@@ -219,20 +246,14 @@ static char *put_plain(char *p, const struct decimal *d)
 }
 
 /* Plain from 0.0001 up to as many digits as printf's %g would do it with: plain_digits. */
-static void add_finite(struct buf *b, struct binary v, int plain_digits)
+static void add_decimal(struct buf *b, const struct decimal *d, int plain_digits)
 {
     char *p = buf_reserve(b, 32);
-    struct decimal d;
 
-    if (v.mantissa == 0) {
-        *p++ = '0';
-    } else {
-        generate(&d, v);
-        if (d.point > -4 && d.point <= plain_digits)
-            p = put_plain(p, &d);
-        else
-            p = put_scientific(p, &d, d.point - 1);
-    }
+    if (d->point > -4 && d->point <= plain_digits)
+        p = put_plain(p, d);
+    else
+        p = put_scientific(p, d, d->point - 1);
     buf_written(b, p);
 }
 
@@ -245,29 +266,44 @@ static void add_not_finite(struct buf *b, bool negative, bool nan)
 }
 
 /* IEEE 754: sign, biased exponent, mantissa without the 1 that all but subnormals begin with. */
-static void add_float(struct buf *b, uint64_t bits, int mantissa_bits, int exponent_bits)
+struct layout {
+    int mantissa_bits;
+    int exponent_bits;
+    int plain_digits; /* FLT_DIG, DBL_DIG */
+};
+
+/* known: the decimal, if it is known already, else NULL. */
+static void add_float(struct buf *b, uint64_t bits, struct layout l, const struct decimal *known)
 {
-    uint64_t hidden = UINT64_C(1) << mantissa_bits;
+    uint64_t hidden = UINT64_C(1) << l.mantissa_bits;
     uint64_t mantissa = bits & (hidden - 1);
-    int top = (1 << exponent_bits) - 1;
-    int biased = (int)(bits >> mantissa_bits & (uint64_t)top);
-    bool negative = bits >> mantissa_bits >> exponent_bits & 1;
+    int top = (1 << l.exponent_bits) - 1;
+    int biased = (int)(bits >> l.mantissa_bits & (uint64_t)top);
+    bool negative = bits >> l.mantissa_bits >> l.exponent_bits & 1;
     struct binary v = {.narrow = mantissa == 0 && biased > 1};
+    struct decimal d = {.digits = "0", .n = 1, .point = 1};
 
     if (biased == top) {
         add_not_finite(b, negative, mantissa != 0);
         return;
     }
     v.mantissa = biased > 0 ? mantissa | hidden : mantissa;
-    v.exponent = (biased > 0 ? biased : 1) - top / 2 - mantissa_bits;
+    v.exponent = (biased > 0 ? biased : 1) - top / 2 - l.mantissa_bits;
     if (negative)
         buf_add_char(b, '-');
-    add_finite(b, v, mantissa_bits > 23 ? 15 : 6);
+    if (v.mantissa != 0 && !known)
+        generate(&d, v);
+    add_decimal(b, known ? known : &d, l.plain_digits);
 }
 
 void float8_add(struct buf *b, uint64_t bits)
 {
-    add_float(b, bits, 52, 11);
+    uint64_t magnitude = bits & INT64_MAX;
+    struct decimal d;
+    double value;
+
+    memcpy(&value, &magnitude, sizeof value);
+    add_float(b, bits, (struct layout){52, 11, 15}, find_short(&d, value) ? &d : NULL);
 }
 
 bool binary_add_float8(struct buf *b, struct reader *r)
@@ -276,8 +312,9 @@ bool binary_add_float8(struct buf *b, struct reader *r)
     return true;
 }
 
+/* Not by the quick way: a float4's few digits are not those of the float8 that it is, too. */
 bool binary_add_float4(struct buf *b, struct reader *r)
 {
-    add_float(b, read_u32(r), 23, 8);
+    add_float(b, read_u32(r), (struct layout){23, 8, 6}, NULL);
     return true;
 }
