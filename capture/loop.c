@@ -32,6 +32,9 @@ struct loop {
     usec_t last_ask;
     usec_t last_heartbeat;
     usec_t blocked_since; /* the output takes nothing more; 0 = it does */
+    usec_t last_look;     /* at what the reader has taken */
+    usec_t last_taken;    /* when a look last found more taken, or nothing left to take */
+    uint64_t taken;       /* bytes, at the last look */
     usec_t unwritten_since; /* 0 = everything has been given to the output */
     lsn_t told;           /* position of the last feedback */
     unsigned streak;      /* busy turns in a row */
@@ -52,6 +55,7 @@ static void init(struct loop *l, struct session *s)
                      : timeout           ? timeout / 2
                                          : STALL_FALLBACK_SEC * USEC_PER_SEC;
     l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->now;
+    l->last_look = l->last_taken = l->now;
     if (s->pipeline.last_change == 0)
         s->pipeline.last_change = l->now;
 }
@@ -211,13 +215,34 @@ static enum outcome beat(struct loop *l)
     return pipeline_heartbeat(&s->pipeline);
 }
 
+/*
+ * What lies unread in the pipe is not accepted, and a server that shuts down waits for it: that the
+ * pipe has room for more does not help.  Asking costs a system call, so it is done now and then.
+ */
+static bool stands_unread(struct loop *l)
+{
+    const struct output *out = &l->s->delivery.output;
+    uint64_t taken;
+
+    if (l->now - l->last_look < l->stall_after / 8)
+        return false;
+    l->last_look = l->now;
+    taken = output_taken(out);
+    if (taken != l->taken || taken == output_end(out))
+        l->last_taken = l->now;
+    l->taken = taken;
+    return l->now - l->last_taken >= l->stall_after;
+}
+
 static enum outcome check_stall(struct loop *l)
 {
-    if (l->blocked_since == 0 || l->now - l->blocked_since < l->stall_after)
+    bool stalled = l->blocked_since && l->now - l->blocked_since >= l->stall_after;
+
+    if (!stands_unread(l) && !stalled)
         return OUTCOME_OK;
-    log_warning("the output has taken nothing for %lld seconds: giving up the connection until it "
+    log_warning("the output has taken nothing for %.3g seconds: giving up the connection until it "
                 "does",
-                (long long)(l->stall_after / USEC_PER_SEC));
+                (double)l->stall_after / (double)USEC_PER_SEC);
     l->s->stalled = true;
     return OUTCOME_UNAVAILABLE;
 }
@@ -368,9 +393,18 @@ static enum outcome wait_for_output(const struct session *s, usec_t step)
     return OUTCOME_OK;
 }
 
+/* Everything is with the reader, who has taken some of it, or all there is. */
+static bool has_moved(const struct output *out, uint64_t taken_before)
+{
+    uint64_t taken = output_taken(out);
+
+    return output_pending(out) == 0 && (taken != taken_before || taken == out->offset);
+}
+
 enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
 {
     enum { STEP_USEC = 100000 };
+    uint64_t taken = output_taken(&s->delivery.output);
 
     for (;;) {
         usec_t left = ticks - clock_ticks();
@@ -381,7 +415,7 @@ enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
         outcome = delivery_settle(&s->delivery);
         if (outcome != OUTCOME_OK)
             return outcome;
-        if (moves ? output_pending(&s->delivery.output) == 0 : left <= 0)
+        if (moves ? has_moved(&s->delivery.output, taken) : left <= 0)
             return OUTCOME_OK;
         outcome = wait_for_output(s, moves || left > STEP_USEC ? STEP_USEC : left + 1000);
         if (outcome != OUTCOME_OK)

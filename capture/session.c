@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "source/publication.h"
+#include "source/version.h"
 
 /* ---- before any server is asked ---- */
 
@@ -327,6 +328,8 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
         return outcome;
     system_release(&s->system);
     outcome = system_identify(*walsender, &s->system);
+    if (outcome == OUTCOME_OK)
+        outcome = version_check(s->system.version, s->o);
     if (outcome == OUTCOME_OK && (s->prepared || s->delivery.resumed))
         outcome = check_system(s, *walsender);
     if (outcome == OUTCOME_OK)

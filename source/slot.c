@@ -103,27 +103,16 @@ enum outcome slot_check(const struct slot *s, const struct options *o, const str
 
 /* ---- creating ---- */
 
-static enum outcome refuse_version(const char *option, const char *version)
-{
-    log_error("%s needs PostgreSQL %s or later", option, version);
-    return OUTCOME_MISUSED;
-}
-
 /*
  * CREATE_REPLICATION_SLOT in the words of the server's version: bare words up to 16, a list in
  * parentheses from 17 on, where FAILOVER came (the list itself exists from 15 on).
  */
-static enum outcome creation_command(const PGconn *walsender, const struct options *o,
-                                     char *command, size_t size)
+static void creation_command(const PGconn *walsender, const struct options *o, char *command,
+                             size_t size)
 {
-    int version = PQserverVersion(walsender);
     const char *temporary = o->temporary_slot ? " TEMPORARY" : "";
 
-    if (o->two_phase && version < 150000)
-        return refuse_version("--two-phase", "15");
-    if (o->failover && version < 170000)
-        return refuse_version("--failover", "17");
-    if (version >= 170000)
+    if (PQserverVersion(walsender) >= 170000)
         snprintf(command, size,
                  "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput "
                  "(SNAPSHOT 'nothing', TWO_PHASE %s, FAILOVER %s)",
@@ -132,7 +121,6 @@ static enum outcome creation_command(const PGconn *walsender, const struct optio
     else
         snprintf(command, size, "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput NOEXPORT_SNAPSHOT%s",
                  o->slot, temporary, o->two_phase ? " TWO_PHASE" : "");
-    return OUTCOME_OK;
 }
 
 static void name_blockers(PGconn *sql)
@@ -197,10 +185,9 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
                          lsn_t *consistent_point)
 {
     char command[256];
-    enum outcome outcome = creation_command(walsender, o, command, sizeof command);
+    enum outcome outcome;
 
-    if (outcome != OUTCOME_OK)
-        return outcome;
+    creation_command(walsender, o, command, sizeof command);
     if (!PQsendQuery(walsender, command))
         return server_error(walsender, NULL, "create the replication slot");
     outcome = await_creation(walsender, sql);

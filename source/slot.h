@@ -33,7 +33,7 @@ enum outcome slot_check(const struct slot *s, const struct options *o, const str
 /*
  * Creates the slot; *consistent_point is where its stream begins.  The server waits for every
  * running transaction that has written something; after a few seconds the user is told which
- * (asked over `sql`).  Options that the server's version lacks are refused before.
+ * (asked over `sql`).
  */
 enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o,
                          lsn_t *consistent_point);

@@ -81,30 +81,6 @@ static void add_publication(struct buf *b, PGconn *conn, const char *publication
     PQfreemem(quoted);
 }
 
-static enum outcome refuse_version(const char *what, const char *version)
-{
-    log_error("%s needs PostgreSQL %s or later", what, version);
-    return OUTCOME_MISUSED;
-}
-
-static enum outcome check_version(const PGconn *conn, const struct options *o)
-{
-    int version = PQserverVersion(conn);
-
-    if (version < 120000)
-        return refuse_version("cdcdump", "12");
-    if (o->messages && version < 140000)
-        return refuse_version("--messages", "14");
-    if (o->binary && version < 140000)
-        return refuse_version("-o binary", "14");
-    if (o->two_phase && version < 150000)
-        return refuse_version("--two-phase", "15");
-    for (size_t i = 0; i < o->plugin_options.count; i++)
-        if (strncmp(o->plugin_options.items[i], "origin", 6) == 0 && version < 160000)
-            return refuse_version("-o origin", "16");
-    return OUTCOME_OK;
-}
-
 /* Protocol version 1 says all that is printed; two-phase commit came with 3. */
 static void build_command(struct buf *b, PGconn *conn, const struct options *o, lsn_t start)
 {
@@ -150,11 +126,9 @@ enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *
 {
     struct buf command;
     PGresult *result;
-    enum outcome outcome = check_version(conn, o);
+    enum outcome outcome = OUTCOME_OK;
 
     *s = (struct stream){.conn = conn, .received = start};
-    if (outcome != OUTCOME_OK)
-        return outcome;
     PQsetNoticeReceiver(conn, on_notice, s);
     buf_init(&command, 256);
     build_command(&command, conn, o, start);
