@@ -30,6 +30,12 @@ static char *put_be64(char *p, uint64_t n)
 
 /* ---- starting ---- */
 
+static void hint_at_publication(void)
+{
+    log_hint("The publication did not exist at that point of the WAL.  Begin anew with another slot, "
+             "or leave the changes up to now out with -m latest-offset and no state file.");
+}
+
 /*
  * PostgreSQL 18 does not fail on a publication that is not there at some point of the WAL: it
  * warns (SQLSTATE 55000) and leaves the changes out.  Seen here, it is as fatal as it is on 17.
@@ -41,6 +47,7 @@ static void on_notice(void *arg, const PGresult *result)
     if (strcmp(result_sqlstate(result), "55000") == 0) {
         s->unpublished = true;
         server_error(NULL, result, "read all changes");
+        hint_at_publication();
         return;
     }
     log_verbose("server: %s", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
@@ -107,9 +114,7 @@ static enum outcome stream_error(const PGconn *conn, const PGresult *result, con
     const char *sqlstate = result_sqlstate(result);
 
     if (strcmp(sqlstate, "42704") == 0) {
-        log_hint("The publication did not exist at that point of the WAL.  Begin anew with another "
-                 "slot, or leave the changes up to now out with -m latest-offset and no state "
-                 "file.");
+        hint_at_publication();
         return OUTCOME_POSITION_LOST;
     }
     if (strcmp(sqlstate, "55000") == 0 || strcmp(sqlstate, "58P01") == 0) {
