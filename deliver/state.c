@@ -28,6 +28,14 @@ void state_release(struct state *s)
     *s = (struct state){0};
 }
 
+/* The name that a rename must replace: that of the file itself where path is a symbolic link. */
+static char *resolved(const char *path)
+{
+    char *real = realpath(path, NULL);
+
+    return real ? real : xstrdup(path);
+}
+
 /* ---- the lock ---- */
 
 /* The file may have been removed by the process that held it before we got hold of it. */
@@ -53,8 +61,10 @@ static enum outcome held_by_other(const struct state_lock *lock, const char *pat
 enum outcome state_lock(struct state_lock *lock, const char *path)
 {
     struct flock wanted = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    char *real = resolved(path);
 
-    lock->path = xasprintf("%s.lock", path);
+    lock->path = xasprintf("%s.lock", real);
+    free(real);
     for (;;) {
         lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (lock->fd < 0) {
@@ -363,14 +373,6 @@ static bool write_durably(const char *path, const char *text)
         return false;
     errno = saved;
     return good;
-}
-
-/* The name that a rename must replace: that of the file itself where path is a symbolic link. */
-static char *resolved(const char *path)
-{
-    char *real = realpath(path, NULL);
-
-    return real ? real : xstrdup(path);
 }
 
 enum outcome state_save(const struct state *s, const char *path)

@@ -109,6 +109,7 @@ static char *ask_password(void)
         close(fd);
     if (n < 0) {
         log_error("could not ask for the password: there is no terminal");
+        log_hint("PGPASSWORD, a password file or a service file can hold it.");
         return NULL;
     }
     typed[n] = '\0';

@@ -181,6 +181,28 @@ static enum outcome take_created(PGconn *walsender, lsn_t *consistent_point)
     return outcome;
 }
 
+/*
+ * The user has had enough of waiting.  A server that waits does not notice a client that has gone:
+ * without a cancel it would finish the slot later, for nobody, and keep WAL for it.
+ */
+static void abandon_creation(PGconn *walsender, PGconn *sql, const char *name)
+{
+    PGcancel *cancel = PQgetCancel(walsender);
+    char message[256];
+    PGresult *result;
+    bool created = false;
+
+    if (!cancel || !PQcancel(cancel, message, sizeof message))
+        log_warning("could not cancel the creation of replication slot \"%s\"", name);
+    PQfreeCancel(cancel);
+    while ((result = PQgetResult(walsender))) {
+        created |= PQresultStatus(result) == PGRES_TUPLES_OK;
+        PQclear(result);
+    }
+    if (created)
+        slot_drop(sql, name);
+}
+
 enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o,
                          lsn_t *consistent_point)
 {
@@ -191,8 +213,10 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
     if (!PQsendQuery(walsender, command))
         return server_error(walsender, NULL, "create the replication slot");
     outcome = await_creation(walsender, sql);
-    if (outcome != OUTCOME_OK)
+    if (outcome != OUTCOME_OK) {
+        abandon_creation(walsender, sql, o->slot);
         return outcome;
+    }
     outcome = take_created(walsender, consistent_point);
     if (outcome == OUTCOME_OK)
         log_notice("created replication slot \"%s\" at " LSN_FMT, o->slot,
