@@ -66,15 +66,27 @@ UNIT_TESTS   := $(UNITS:%.c=$(BUILD)/%)
 
 all: $(BINARY)
 
+# Short lines by default; V=1 shows the commands.
+ifdef V
+say = @:
+hide =
+else
+say = @echo
+hide = @
+endif
+
 $(BINARY): $(OBJECTS)
-	$(LINK) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+	$(say) '  LD $@'
+	$(hide)$(LINK) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
 $(BUILD)/%.o: %.c | libraries
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	$(say) '  CC $<'
+	$(hide)$(COMPILE) -c -o $@ $<
 
 $(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(filter-out $(BUILD)/cdcdump.o,$(OBJECTS))
-	$(LINK) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
+	$(say) '  LD $@'
+	$(hide)$(LINK) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
 objects: $(OBJECTS) $(UNIT_OBJECTS)
 

@@ -58,6 +58,7 @@ bool signals_install(void)
     handle(SIGHUP, on_note);
     handle(SIGUSR1, on_note);
     handle(SIGPIPE, SIG_IGN);
+    handle(SIGXFSZ, SIG_IGN); /* the write fails instead, and says why */
     return true;
 }
 
