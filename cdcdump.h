@@ -131,7 +131,7 @@ struct column {
     bool identity;           /* part of the replica identity, as the server says */
     bool key;                /* part of the record's key: see relation.h */
     bool excluded;           /* by --exclude-column: never printed */
-    const struct type *type; /* owned by the catalog; TYPE_TEXT until described */
+    const struct type *type; /* owned by the catalog; NULL until described */
     char *type_name;         /* as format_type() writes it; NULL unless asked for */
 };
 
@@ -173,13 +173,13 @@ struct value {
 /* One transaction, known whole from its Begin on. */
 struct transaction {
     uint32_t xid;
-    lsn_t commit_lsn;      /* start of the commit (or prepare) record; 0 = not known yet */
-    lsn_t end_lsn;         /* end of that record; 0 until the Commit has come */
+    lsn_t commit_lsn;      /* start of the commit record; 0 = not written yet, see prepared */
+    lsn_t end_lsn;         /* end of the commit (or prepare) record; 0 = not known yet */
     lsn_t previous_commit; /* commit_lsn of the transaction before it in the stream; 0 = none */
     usec_t commit_time;
     bool changed;    /* the stream has carried a change or message of it */
     const char *gid; /* two-phase transactions: global identifier, else NULL */
-    bool prepared;   /* stands prepared, its fate is not known */
+    bool prepared;   /* stands prepared: has no commit record yet, and may never have one */
 };
 
 enum old_row { OLD_NONE, OLD_KEY, OLD_FULL };

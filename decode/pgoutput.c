@@ -71,11 +71,11 @@ static bool decode_begin(struct pgoutput *d, struct reader *r, struct event *e)
     return true;
 }
 
-/* Ends the open transaction; its LSN becomes "the last commit" when it changed something. */
+/* Ends the open transaction; its LSN becomes "the last commit" when it has committed something. */
 static void end(struct pgoutput *d, struct event *e, enum event_kind kind)
 {
     d->in_transaction = false;
-    if (d->transaction.changed)
+    if ((d->transaction.changed && !d->transaction.prepared) || kind == EVENT_COMMIT_PREPARED)
         d->last_commit = d->transaction.commit_lsn;
     e->kind = kind;
     e->transaction = &d->transaction;
@@ -127,14 +127,18 @@ static bool decode_begin_prepare(struct pgoutput *d, struct reader *r, struct ev
 static bool decode_prepare(struct pgoutput *d, struct reader *r, struct event *e)
 {
     uint8_t flags = read_u8(r);
+    lsn_t lsn = read_u64(r);
+    lsn_t end_lsn = read_u64(r);
+    uint32_t xid;
 
-    read_u64(r);
-    d->transaction.end_lsn = read_u64(r);
-    d->transaction.commit_time = read_time(r);
-    read_u32(r);
+    read_time(r);
+    xid = read_u32(r);
     if (!d->in_transaction || !d->transaction.gid)
         return malformed(e, 'P', "a transaction is prepared that has not begun");
-    if (flags != 0 || strcmp(read_string(r), d->gid) != 0)
+    if (flags != 0)
+        return malformed(e, 'P', "unknown flags");
+    if (end_lsn != d->transaction.end_lsn || end_lsn <= lsn || xid != d->transaction.xid ||
+        strcmp(read_string(r), d->gid) != 0)
         return malformed(e, 'P', "Begin Prepare and Prepare do not agree");
     end(d, e, EVENT_PREPARE);
     return true;
@@ -147,7 +151,7 @@ static bool decode_commit_prepared(struct pgoutput *d, struct reader *r, struct 
 
     if (d->in_transaction || flags != 0)
         return malformed(e, 'K', "Commit Prepared within a transaction, or with unknown flags");
-    d->transaction = (struct transaction){0};
+    d->transaction = (struct transaction){.previous_commit = d->last_commit};
     d->transaction.commit_lsn = read_u64(r);
     d->transaction.end_lsn = read_u64(r);
     d->transaction.commit_time = read_time(r);
@@ -165,7 +169,7 @@ static bool decode_rollback_prepared(struct pgoutput *d, struct reader *r, struc
 
     if (d->in_transaction || flags != 0)
         return malformed(e, 'r', "Rollback Prepared within a transaction, or with unknown flags");
-    d->transaction = (struct transaction){0};
+    d->transaction = (struct transaction){.previous_commit = d->last_commit};
     read_u64(r);
     d->transaction.end_lsn = read_u64(r);
     read_time(r);
@@ -359,6 +363,7 @@ static bool decode_message(struct pgoutput *d, struct reader *r, struct event *e
 {
     struct message *m = &e->message;
 
+    *m = (struct message){0};
     m->transactional = (read_u8(r) & 1) != 0;
     m->lsn = read_u64(r);
     m->prefix = read_string(r);

@@ -28,7 +28,10 @@ enum event_kind {
     EVENT_MESSAGE,  /* message */
 };
 
-/* Borrows from the decoder and from the payload until the next pgoutput_decode(). */
+/*
+ * Borrows from the decoder and from the payload until the next pgoutput_decode().  Only the
+ * members named behind the kind have a meaning.  Changes and messages are not numbered here.
+ */
 struct event {
     enum event_kind kind;
     lsn_t lsn; /* of the wrapper message; 0 = the server did not say */
@@ -44,8 +47,8 @@ struct pgoutput {
     struct relations relations;
     struct transaction transaction;
     bool in_transaction;
-    lsn_t last_commit; /* commit_lsn of the last transaction with a change; survives a restart */
-    char gid[201];     /* GIDSIZE of PostgreSQL, with the NUL */
+    lsn_t last_commit; /* commit_lsn of the last commit of a change; survives a restart */
+    char gid[201];     /* PostgreSQL's identifiers of prepared transactions have 199 bytes at most */
     struct value *old_row;
     struct value *new_row;
     struct relation **truncated;
