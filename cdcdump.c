@@ -64,7 +64,7 @@ static enum exit_status exit_status(enum outcome outcome)
 
 int main(int argc, char **argv)
 {
-    struct options o;
+    static struct options o; /* its strings live as long as the process */
 
     if (!open_standard_descriptors() || !signals_install())
         return EXIT_FAILED;

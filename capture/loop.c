@@ -425,6 +425,12 @@ enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
 
 /* ---- the end ---- */
 
+/* The rest of a line that has begun to leave is behind the last position, but has to go, too. */
+static bool is_delivered(const struct delivery *d)
+{
+    return d->recorded.lsn == d->emitted.lsn && output_pending(&d->output) == 0;
+}
+
 /*
  * Until everything is accepted; the server hears from us meanwhile.  A reader that stands still
  * for the stall timeout costs the connection, not the output.
@@ -439,7 +445,7 @@ static enum outcome drain_output(struct session *s, usec_t deadline)
         enum outcome outcome = delivery_settle(&s->delivery);
 
         l.now = clock_ticks();
-        if (outcome != OUTCOME_OK || s->delivery.recorded.lsn == s->delivery.emitted.lsn)
+        if (outcome != OUTCOME_OK || is_delivered(&s->delivery))
             return outcome;
         if ((deadline && l.now >= deadline) || (!deadline && signals_stop()))
             return OUTCOME_OK;

@@ -237,6 +237,16 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
     return outcome;
 }
 
+/* What became of a prepared transaction: a point in the stream of its own, without a Begin. */
+static enum outcome on_fate(struct pipeline *p, const struct transaction *t,
+                            enum transaction_mark how)
+{
+    if (!bounds_exclude(p->bounds, t))
+        return on_end(p, t, how);
+    p->finished = true;
+    return OUTCOME_OK;
+}
+
 /* One outside of a transaction is a boundary of its own: its LSN is a point to go on from. */
 static enum outcome on_message(struct pipeline *p, const struct transaction *t, struct message *m)
 {
@@ -274,9 +284,9 @@ static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
     case EVENT_PREPARE:
         return on_end(p, e->transaction, MARK_PREPARE);
     case EVENT_COMMIT_PREPARED:
-        return on_end(p, e->transaction, MARK_COMMIT_PREPARED);
+        return on_fate(p, e->transaction, MARK_COMMIT_PREPARED);
     case EVENT_ROLLBACK_PREPARED:
-        return on_end(p, e->transaction, MARK_ROLLBACK_PREPARED);
+        return on_fate(p, e->transaction, MARK_ROLLBACK_PREPARED);
     case EVENT_RELATION:
         return catalog_describe(p->catalog, e->relation);
     case EVENT_CHANGE:
@@ -309,12 +319,18 @@ static enum outcome on_keepalive(struct pipeline *p, const struct stream_message
 enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, usec_t ticks)
 {
     struct event e;
+    enum outcome outcome;
 
     if (m->kind == STREAM_KEEPALIVE)
         return on_keepalive(p, m);
     if (!pgoutput_decode(&p->decoder, m->lsn, m->payload, m->len, &e))
         return OUTCOME_FAILED;
-    return on_event(p, &e, ticks);
+    outcome = on_event(p, &e, ticks);
+    /* The very next boundary: more of them may have come in the same go. */
+    if (outcome == OUTCOME_OK && pipeline_at_boundary(p) &&
+        bounds_spent(p->bounds, p->records, ticks, p->last_change))
+        p->finished = true;
+    return outcome;
 }
 
 enum outcome pipeline_heartbeat(struct pipeline *p)

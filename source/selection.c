@@ -45,19 +45,22 @@ static char *anchored_array(const struct string_list *patterns)
     return literal;
 }
 
-/* Each pattern by itself, so that the message can name the one that is wrong. */
+/*
+ * Each pattern by itself, so that the message can name the one that is wrong: as it was given, for
+ * x)|(y is only wrong without anchors, and as it is used.
+ */
 static enum outcome check_patterns(PGconn *sql, const struct string_list *patterns)
 {
     enum outcome outcome = OUTCOME_OK;
 
     for (size_t i = 0; i < patterns->count && outcome == OUTCOME_OK; i++) {
         char *pattern = anchor(patterns->items[i]);
-        const char *param = pattern;
+        const char *const params[] = {patterns->items[i], pattern};
         char doing[256];
         PGresult *result;
 
         snprintf(doing, sizeof doing, "use the pattern \"%s\"", patterns->items[i]);
-        outcome = sql_query(sql, doing, "SELECT '' ~ $1", 1, &param, &result);
+        outcome = sql_query(sql, doing, "SELECT '' ~ $1, '' ~ $2", 2, params, &result);
         PQclear(result);
         free(pattern);
     }
@@ -146,6 +149,33 @@ static enum outcome find_tables(struct selection *s, PGconn *sql)
     return OUTCOME_OK;
 }
 
+/*
+ * Partitions that are left out while a table above them is not: a publication made here sends
+ * their rows as that table's, and nothing in the stream tells them apart.
+ */
+static enum outcome warn_covered(const struct selection *s, PGconn *sql, const struct options *o)
+{
+    static const char question[] =
+        "SELECT format('%I.%I', c.schema, c.name), (array_agg(a.relid ORDER BY a.n DESC))[1]"
+        "  FROM " CANDIDATES ", pg_partition_ancestors(c.oid) WITH ORDINALITY AS a (relid, n)"
+        " WHERE a.relid <> c.oid AND a.relid::oid = ANY ($5::oid[])"
+        "   AND " SELECTION_EXCLUDES("c.schema", "c.name")
+        "   AND $1::text[] IS NOT NULL AND $3::text[] IS NOT NULL" /* of use to the others only */
+        " GROUP BY 1 ORDER BY 1";
+    const char *const params[] = {s->params[0], s->params[1], s->params[2], s->params[3], s->oids};
+    PGresult *result;
+    enum outcome outcome;
+
+    if (o->publication_mode == PUBLICATION_EXISTING || PQserverVersion(sql) < 130000)
+        return OUTCOME_OK;
+    outcome = sql_query(sql, "look up partitions", question, 5, params, &result);
+    for (int i = 0; i < PQntuples(result); i++)
+        log_warning("partition %s is not left out: its rows come as those of table %s",
+                    PQgetvalue(result, i, 0), PQgetvalue(result, i, 1));
+    PQclear(result);
+    return outcome;
+}
+
 enum outcome selection_load(struct selection *s, PGconn *sql, const struct options *o)
 {
     bool patterns = o->schemas.count || o->tables.count || o->exclude_schemas.count ||
@@ -160,6 +190,8 @@ enum outcome selection_load(struct selection *s, PGconn *sql, const struct optio
     outcome = check_all_patterns(s, sql, o);
     if (outcome == OUTCOME_OK)
         outcome = find_tables(s, sql);
+    if (outcome == OUTCOME_OK)
+        outcome = warn_covered(s, sql, o);
     if (outcome != OUTCOME_OK || s->count > 0)
         return outcome;
     if (!patterns && o->publication_mode != PUBLICATION_FILTERED)

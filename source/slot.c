@@ -80,10 +80,27 @@ static enum outcome check_kind(const struct slot *s, const struct options *o,
     return OUTCOME_OK;
 }
 
+/*
+ * Such a slot gives changes at PREPARE, asked for or not: without the records that tell what became
+ * of them, changes that were rolled back would look like all others.
+ */
+static enum outcome check_two_phase(const struct slot *s, const struct options *o,
+                                    const struct system *system)
+{
+    if (!s->two_phase || o->two_phase || system->version < 150000)
+        return OUTCOME_OK;
+    log_error("replication slot \"%s\" gives prepared transactions before they are committed",
+              o->slot);
+    log_hint("Add --two-phase --transactions, or choose another slot.");
+    return OUTCOME_MISUSED;
+}
+
 enum outcome slot_check(const struct slot *s, const struct options *o, const struct system *system)
 {
     enum outcome outcome = check_kind(s, o, system);
 
+    if (outcome == OUTCOME_OK)
+        outcome = check_two_phase(s, o, system);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (s->lost) {

@@ -1,0 +1,261 @@
+# The command line: --help, --version, what is refused and how, the ways to name a database.
+use v5.36;
+use utf8;
+use CdcTest;
+
+my $see_help = qq(HINT:  Try "cdcdump --help" for more information.\n);
+
+# A run that ends before it asks any server: status 2, the exact words on stderr, no data.
+sub refused ($args, $said, $name) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $r = Cdc->run(args => $args, timeout => 10);
+    $r->exited(2, $name);
+    is($r->err, $said, "$name: says so");
+    is($r->out, '', "$name: nothing on standard output");
+}
+
+sub misused ($args, $message, $name, @more) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    refused($args, "cdcdump: error: $message\n" . join('', map { "$_\n" } @more) . $see_help, $name);
+}
+
+# ---- what it says about itself ----
+
+my $help = Cdc->run(args => ['--help']);
+$help->exited(0, '--help');
+is($help->err, '', '--help: nothing on standard error');
+is((sort { $b <=> $a } map { length } $help->lines)[0] <= 80, 1, '--help fits into 80 columns');
+ok(!(grep { /[ \t]\z/ } $help->lines), '--help has no blanks at line ends');
+like($help->out, qr/^Usage:\n  cdcdump \[OPTION\]\.\.\. \[DBNAME \| CONNINFO \| URI\]$/m, 'with the usage');
+my %options = (
+    dbname => 'd', host => 'h', port => 'p', username => 'U', 'no-password' => 'w', password => 'W',
+    slot => 'S', plugin => 'P', 'startup-mode' => 'm', schema => 'n', 'exclude-schema' => 'N',
+    table => 't', 'exclude-table' => 'T', 'exclude-column' => '', publication => '',
+    'publication-mode' => '', 'replica-identity' => '', option => 'o', 'temporary-slot' => '',
+    'drop-slot-on-stop' => '', failover => '', 'two-phase' => '', format => 'F', envelope => 'e',
+    types => '', 'server-name' => '', 'key-delimiter' => 'K', tombstones => '', transactions => '',
+    'schema-events' => '', messages => '', heartbeat => '', 'skip-ops' => '', file => 'f', state => '',
+    'ack-mode' => '', 'stall-timeout' => '', startpos => 'I', force => '', until => 'E', count => '',
+    'idle-exit' => '', 'max-time' => '', retries => '', 'retry-delay' => '', 'status-interval' => '',
+    verbose => 'v', quiet => 'q', help => '', version => 'V',
+);
+my %told;    # long name -> letter
+for ($help->lines) { $told{$2} = $1 // '' if /\A  (?:-(\w), |    )--([\w-]+)/ }
+is_deeply(\%told, \%options, '--help names every option, with its letter');
+is(Cdc->run(args => ['-?'])->out, $help->out, '-? is --help');
+
+my $version = Cdc->run(args => ['--version']);
+$version->exited(0, '--version');
+like($version->out, qr/\Acdcdump \d+\.\d+\.\d+\n\z/, 'one line');
+is(Cdc->run(args => ['-V'])->out, $version->out, '-V is --version');
+
+for my $about (qw(--help --version)) {
+    my $r = Cdc->run(args => [$about], stdout => '>/dev/full');
+    ok($r->exit, "$about onto a full disk is a failure");
+    is($r->err, "cdcdump: error: could not write to standard output: No space left on device\n",
+        "$about onto a full disk: says so");
+}
+
+# ---- words that are wrong ----
+
+misused(['--nonsense'], 'unrecognized or ambiguous option "--nonsense"', 'an unknown option');
+misused(['--nonsense=1'], 'unrecognized or ambiguous option "--nonsense=1"', 'an unknown option with a value');
+misused(['-x'], 'unrecognized or ambiguous option "-x"', 'an unknown letter');
+misused(['-qx'], 'unrecognized or ambiguous option "-x"', 'an unknown letter behind a known one');
+misused(['--pub'], 'unrecognized or ambiguous option "--pub"', 'a beginning of two options');
+misused(['--messages=yes'], 'unrecognized or ambiguous option "--messages=yes"', 'a value that is one too many');
+misused(['-S'], 'option "-S" needs a value', 'a missing value');
+misused(['--slot'], 'option "--slot" needs a value', 'a missing value of a long option');
+misused([qw(-S s -m never), 'shop', 'x', 'y'], 'too many command-line arguments (first is "x")', 'two names of databases');
+misused([qw(-S s -m never -d shop x)], 'too many command-line arguments (first is "x")', '-d and a name');
+
+my $modes = 'initial, latest-offset, never, no_data, schema_only, committed-offset, schema_only_recovery, '
+    . 'recovery, snapshot, initial_only, when_needed, always';
+misused([qw(-S s -m x)], qq(invalid startup mode "x": must be one of $modes), 'an unknown mode names all allowed ones');
+misused([qw(-S s --startup-mode=)], qq(invalid startup mode "": must be one of $modes), 'an empty mode');
+misused([qw(-S s -m Never)], qq(invalid startup mode "Never": must be one of $modes), 'modes are case-sensitive');
+for (
+    [-P => 'plugin', 'pgoutput'], ['-F' => 'format', 'ndjson'], [-e => 'envelope', 'debezium, plain'],
+    ['--types' => 'types profile', 'readable'],
+    ['--publication-mode' => 'publication mode', 'filtered, all-tables, existing'],
+    ['--ack-mode' => 'ack mode', 'written, read'],
+) {
+    my ($option, $what, $allowed) = @$_;
+    misused([qw(-S s -m never), $option, 'x'], qq(invalid $what "x": must be one of $allowed), "a wrong $what");
+}
+misused([qw(-S s -m never --replica-identity=x)],
+    'invalid replica identity "x": must be one of keep, full, default, nothing, index:NAME', 'a wrong identity');
+misused([qw(-S s -m never --replica-identity=index:)],
+    'invalid replica identity "index:": must be one of keep, full, default, nothing, index:NAME', 'an index without a name');
+
+for my $option ('heartbeat', 'stall-timeout', 'idle-exit', 'max-time', 'retry-delay', 'status-interval') {
+    my %what = ('idle-exit' => 'idle time', 'max-time' => 'maximum time');
+    my $what = $what{$option} // $option =~ tr/-/ /r;
+    for my $value ('', '0', '-1', 'x', '1s', '1e99', 'nan', 'inf', '0x10000000000', '0.0000001') {
+        my $r = Cdc->run(args => [qw(-S s -m initial), "--$option=$value"]);
+        is($r->err, qq(cdcdump: error: invalid $what "$value": must be a number of seconds greater than 0\n$see_help),
+            qq(--$option "$value" is refused));
+    }
+}
+for my $option ('count', 'retries') {
+    my $what = $option eq 'count' ? 'count' : 'number of retries';
+    for my $value ('', '-1', 'x', '1.5', '99999999999999999999') {
+        misused([qw(-S s -m never), "--$option", $value], qq(invalid $what "$value": must be a whole number from 0 on),
+            qq(--$option "$value"));
+    }
+}
+for my $value ('', 'x', '0/0', '16', '1/', '/1', '1/123456789', '1/2x', '0x1/1') {
+    misused([qw(-S s -m never -I), $value], qq(invalid start position "$value": must be an LSN such as 16/B374D848), qq(-I "$value"));
+}
+for my $value ('', '0/0') {
+    misused([qw(-S s -m never -E), $value], qq(invalid end "$value": must be an LSN, "now" or a timestamp), qq(-E "$value"));
+}
+misused([qw(-S s -m never --skip-ops=cx)], 'invalid operation "x" in "cx": must be letters of cudtm', 'a wrong operation',
+    'DETAIL:  These are c (insert), u (update), d (delete), t (truncate) and m (message).');
+
+# ---- what does not go together ----
+
+misused(['-m', 'never'], 'no replication slot given', 'no slot', 'HINT:  Name it with -S; it is created when it does not exist.');
+for my $slot ('', 'A', 'a-b', "a'b", 'é', 'x' x 64) {
+    misused(['-m', 'never', '-S', $slot], qq(invalid replication slot name "$slot") =~ s/é/\xc3\xa9/r, qq(slot "$slot"),
+        'HINT:  Replication slot names have 1 to 63 lower case letters, digits and underscores.');
+}
+misused([qw(-S s -m never --temporary-slot --state f)], '--temporary-slot and --state cannot be used together', 'a temporary slot and a state file',
+    'DETAIL:  A temporary slot does not outlive its connection, so there is no position to remember.');
+misused([qw(-S s -m never --temporary-slot --failover)], '--temporary-slot and --failover cannot be used together', 'a temporary failover slot');
+misused([qw(-S s -m never --two-phase)], '--two-phase needs --transactions', 'two-phase without transactions',
+    'DETAIL:  Without records for PREPARE, COMMIT PREPARED and ROLLBACK PREPARED nobody could tell what became of the changes.');
+misused([qw(-S s -m never -q -v)], '-q and -v cannot be used together', '-q and -v');
+misused([qw(-S s -m never --force)], '--force needs -I', '--force without -I');
+misused([qw(-S s -m never --tombstones)], '--tombstones needs keys', 'tombstones without keys', q(HINT:  Add -K, for example -K '\\t'.));
+for my $delimiter ('', '\\', '\\q', '\\x', 'a\\', '\\n', "a\nb", '\\x0a') {
+    misused([qw(-S s -m never -K), $delimiter], qq(invalid key delimiter "$delimiter"), 'key delimiter ' . ($delimiter =~ s/\n/<newline>/r),
+        'HINT:  Give one or more characters other than a newline; \\t, \\r, \\\\, \\0 and \\xHH are understood.');
+}
+misused([qw(-S s -m never -o), $_], 'plugin option "' . s/=.*//r . '" is set by cdcdump itself', "-o $_",
+    'HINT:  Use --publication, --messages or --two-phase.  Transactions are read when they have committed; '
+    . 'streaming of unfinished ones is not supported.')
+    for 'proto_version=2', 'publication_names=p', 'messages', 'two_phase=on', 'streaming=parallel';
+misused([qw(-S s -m never -o), $_], 'unrecognized plugin option "' . $_ . '"', "-o $_",
+    'HINT:  pgoutput knows binary (14+) and origin (16+).')
+    for 'include-xids=1', 'bin', 'binaryx=true', '=true';
+misused([qw(-S s -m never), '--file='], 'the output file has an empty name', 'an empty file name');
+misused([qw(-S s -m never -f), 'out-{table}.json'],
+    'placeholders in the name of the output file are not supported: "out-{table}.json"', 'one file per table',
+    'HINT:  One file, or standard output, takes the changes of all captured tables.');
+
+# ---- modes that read rows are not there yet; the synonyms of those that are ----
+
+for my $mode (undef, qw(initial snapshot initial_only when_needed always)) {
+    refused(['-S', 's', defined $mode ? ('-m', $mode) : ()],
+        "cdcdump: error: this version of cdcdump does not read the rows of tables, as the startup mode asks\n"
+        . "HINT:  The startup modes that work are latest-offset, never (no_data, schema_only), committed-offset "
+        . "(schema_only_recovery, recovery): choose one with -m.\n", $mode ? "mode $mode" : 'no mode');
+}
+
+my $pg = PgServer->new;
+$pg->create_db($_) for 'shop', q(a 'b' \\c);
+$pg->sql($_, 'CREATE TABLE t (id int PRIMARY KEY)') for 'shop', q(a 'b' \\c);
+my @bound = qw(-E now --retries 0);
+
+for my $mode (qw(latest-offset never no_data schema_only)) {
+    my $r = Cdc->run(server => $pg, db => 'shop', args => ['-S', "s_$mode" =~ tr/-/_/r, '-m', $mode, @bound]);
+    $r->exited(0, "mode $mode creates a slot");
+    like($r->err, qr/^cdcdump: created replication slot "s_\w+" at [0-9A-F]+\/[0-9A-F]+$/m, "mode $mode says so");
+}
+my $slots = sub { $pg->sql('postgres', 'SELECT count(*) FROM pg_replication_slots') };
+is($slots->(), 4, 'there they are');
+for my $mode (qw(committed-offset schema_only_recovery recovery)) {
+    my $r = Cdc->run(server => $pg, db => 'shop', args => ['-S', 'missing', '-m', $mode, @bound]);
+    $r->exited(2, "mode $mode does not create a slot");
+    is($r->err, qq(cdcdump: error: replication slot "missing" does not exist\n)
+        . qq(HINT:  Create it first, or use -m never, which creates it.\n), "mode $mode says so");
+    Cdc->run(server => $pg, db => 'shop', args => ['-S', 's_never', '-m', $mode, @bound])
+        ->exited(0, "mode $mode goes on with one that is there");
+}
+is($slots->(), 4, 'no slot came of that');
+
+# ---- the ways to say which database ----
+
+my $n = 0;
+sub reaches ($db, $name, %how) {
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $slot = 'reach' . $n++;
+    my $r = Cdc->run(%how, args => ['-S', $slot, '-m', 'never', @bound, @{ $how{args} }]);
+    $r->exited(0, $name);
+    is($pg->slot($slot) && $pg->slot($slot)->{database}, $db, "$name: the right database");
+    $pg->sql('postgres', "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$slot'");
+}
+
+my $env = $pg->env;
+my @host = ('-h', $pg->sockdir, '-p', $pg->port, '-U', 'postgres');
+reaches('shop', '-d with a name', args => [@host, '-d', 'shop']);
+reaches('shop', 'long options', args => ['--host', $pg->sockdir, '--port=' . $pg->port, '--username=postgres', '--dbname=shop', '-w']);
+reaches('shop', 'a name as argument', args => [@host, 'shop']);
+reaches('shop', 'the argument may come first', args => ['shop', @host]);
+reaches('shop', 'the argument behind --', args => [@host, '--', 'shop']);
+reaches('shop', 'a conninfo string as argument', args => [$pg->connstr('shop')]);
+reaches('shop', 'a conninfo string with -d', args => ['-d', $pg->connstr('shop')]);
+reaches('shop', 'a URI as argument', args => [$pg->uri('shop')]);
+reaches('shop', 'a URI with a socket', args => ['postgresql:///shop?host=' . $pg->sockdir . '&user=postgres&port=' . $pg->port]);
+reaches('shop', 'a URI of the short scheme', args => [$pg->uri('shop') =~ s/\Apostgresql/postgres/r]);
+reaches('shop', 'the environment', args => [], env => $pg->env('shop'));
+$pg->sql('postgres', 'CREATE TABLE t (id int PRIMARY KEY)');
+reaches('postgres', "libpq's default for the name", args => [], env => $env);
+reaches('shop', 'a name over the environment', args => ['shop'], env => $pg->env('postgres'));
+reaches('shop', 'a conninfo string completed by the environment', args => ['dbname=shop'], env => $env);
+reaches('shop', "the conninfo string over -U, as PostgreSQL's programs have it", args => ['-U', 'nobody_there', $pg->connstr('shop')]);
+reaches(q(a 'b' \\c), 'a name with quotes', args => [@host, q(a 'b' \\c)]);
+my $service = scratch() . '/service.conf';
+spew($service, "[shop-service]\nhost=" . $pg->sockdir . "\nport=" . $pg->port . "\nuser=postgres\ndbname=shop\n");
+reaches('shop', 'a service', args => ['service=shop-service'], env => { PGSERVICEFILE => $service });
+
+my $bad = Cdc->run(args => [qw(-S s -m never), 'dbname=shop nonsense=1']);
+$bad->exited(2, 'a conninfo string with an unknown keyword');
+like($bad->err, qr/\Acdcdump: error: .*nonsense/, 'names it');
+my $gone = Cdc->run(server => $pg, db => 'gone', args => [qw(-S s -m never)]);
+$gone->exited(2, 'no such database');
+like($gone->err, qr/\Acdcdump: error: .*database "gone" does not exist$/m, 'names it');
+my $away = Cdc->run(args => [qw(-S s -m never -h 127.0.0.1 -U postgres -p), PgServer::free_port()]);
+$away->exited(3, 'no server there');
+like($away->err, qr/\Acdcdump: error: .*Connection refused/, 'says so');
+is($_->out, '', 'no data with an error') for $bad, $gone, $away;
+
+# A password that the server asks for and that nobody gives.
+my $hba = $pg->data_dir . '/pg_hba.conf';
+my $trust = slurp($hba);
+spew($hba, "local all locked scram-sha-256\nlocal replication locked scram-sha-256\n$trust");
+$pg->sql('postgres', q(CREATE ROLE locked LOGIN REPLICATION SUPERUSER PASSWORD 'sesame-9'));
+$pg->reload;
+my @psql = (argv => [PgServer::bindir() . '/psql', '-Xwqc', 'SELECT', $pg->connstr('shop', user => 'locked')]);
+$pg->wait_for(sub { CdcTest::Process->capture(@psql)->{exit} }, 10, 'the server to ask for a password');
+my $no_password = Cdc->run(args => [qw(-S s -m never -w -d), $pg->connstr('shop', user => 'locked')]);
+$no_password->exited(2, '-w and a server that wants a password');
+like($no_password->err, qr/no password supplied/, 'says so');
+my $wrong = Cdc->run(args => [qw(-S s -m never -w -d), $pg->connstr('shop', user => 'locked')], env => { PGPASSWORD => 'open-7' });
+$wrong->exited(2, 'a wrong password');
+like($wrong->err, qr/password authentication failed for user "locked"/, 'says so');
+unlike($wrong->err, qr/open-7/, 'without printing it');
+my $right = Cdc->run(args => [qw(-S locked -v -m never -w), @bound, '-d', $pg->connstr('shop', user => 'locked')], env => { PGPASSWORD => 'sesame-9' });
+$right->exited(0, 'the right one');
+unlike($right->err, qr/sesame/, 'is not printed');
+my $passfile = scratch() . '/pgpass';
+spew($passfile, "*:*:*:locked:sesame-9\n");
+chmod 0600, $passfile;
+Cdc->run(args => [qw(-S locked -m never -w), @bound, '-d', $pg->connstr('shop', user => 'locked')], env => { PGPASSFILE => $passfile })
+    ->exited(0, 'a password file');
+
+# ---- how much is said ----
+
+my $quiet = Cdc->run(server => $pg, db => 'shop', args => [qw(-q -S quiet -m never), @bound]);
+$quiet->exited(0, '-q');
+is($quiet->err, '', 'says nothing when all is well');
+$quiet = Cdc->run(server => $pg, db => 'shop', args => [qw(-q -S missing -m recovery), @bound]);
+is($quiet->err, qq(cdcdump: error: replication slot "missing" does not exist\n)
+    . qq(HINT:  Create it first, or use -m never, which creates it.\n), 'but says errors, with their hints');
+my $normal = Cdc->run(server => $pg, db => 'shop', args => [qw(-S quiet -m never), @bound])->err;
+my $verbose = Cdc->run(server => $pg, db => 'shop', args => [qw(-v -S quiet -m never), @bound])->err;
+cmp_ok(length $verbose, '>', length $normal, '-v says more');
+ok(!(grep { !/\A(?:cdcdump: (?:error: |warning: )?\S|DETAIL:  \S|HINT:  \S)/ } split /\n/, $verbose), 'each line in PostgreSQL style');
+
+done_testing;
