@@ -433,28 +433,35 @@ static bool is_delivered(const struct delivery *d)
 
 /*
  * Until everything is accepted; the server hears from us meanwhile.  A reader that stands still
- * for the stall timeout costs the connection, not the output.
+ * for the stall timeout costs the connection, not the output.  What it takes is looked at, and put
+ * on record, less and less often: a slow one should not cost a sync every few milliseconds.
  */
 static enum outcome drain_output(struct session *s, usec_t deadline)
 {
-    enum { STEP_USEC = 5000 };
+    enum { FIRST_STEP_USEC = 5000, LAST_STEP_USEC = 200000 };
+    usec_t step = FIRST_STEP_USEC, settle_at = 0;
     struct loop l;
 
     init(&l, s);
     for (;;) {
-        enum outcome outcome = delivery_settle(&s->delivery);
+        enum outcome outcome = delivery_flush(&s->delivery);
 
-        l.now = clock_ticks();
+        if (outcome == OUTCOME_OK && l.now >= settle_at) {
+            outcome = delivery_settle(&s->delivery);
+            settle_at = l.now + step;
+            step = step * 2 < LAST_STEP_USEC ? step * 2 : LAST_STEP_USEC;
+        }
         if (outcome != OUTCOME_OK || is_delivered(&s->delivery))
             return outcome;
         if ((deadline && l.now >= deadline) || (!deadline && signals_stop()))
             return OUTCOME_OK;
         if (s->stream.conn && l.now - l.last_status >= l.status_every &&
-            (l.now - l.last_settle > l.stall_after || tell_server(&l, false) != OUTCOME_OK))
+            (stands_unread(&l) || tell_server(&l, false) != OUTCOME_OK))
             stream_close(&s->stream);
-        outcome = wait_for_output(s, STEP_USEC);
+        outcome = wait_for_output(s, settle_at - l.now);
         if (outcome != OUTCOME_OK)
             return outcome;
+        l.now = clock_ticks();
     }
 }
 
