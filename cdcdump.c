@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 {
     static struct options o; /* its strings live as long as the process */
 
-    if (!open_standard_descriptors() || !signals_install())
+    if (!open_standard_descriptors())
         return EXIT_FAILED;
     switch (options_parse(&o, argc, argv)) {
     case OPTIONS_DONE:
@@ -76,6 +76,8 @@ int main(int argc, char **argv)
     case OPTIONS_RUN:
         break;
     }
+    if (!signals_install(o.file != NULL))
+        return EXIT_FAILED;
     /* pauses of 50 µs are meant as such: the kernel's default slack is as much again */
     prctl(PR_SET_TIMERSLACK, 1000ul);
     return (int)exit_status(capture_run(&o));

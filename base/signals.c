@@ -47,7 +47,16 @@ static void handle(int signo, void (*handler)(int))
     sigaction(signo, &action, NULL);
 }
 
-bool signals_install(void)
+/* Under nohup, and whatever else starts programs with SIGHUP ignored, it stays so. */
+static void end_on_hangup(void)
+{
+    struct sigaction before;
+
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        handle(SIGHUP, on_stop);
+}
+
+bool signals_install(bool hangup_reopens)
 {
     if (pipe2(wake_pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
         log_error("could not create a pipe: %m");
@@ -55,7 +64,10 @@ bool signals_install(void)
     }
     handle(SIGINT, on_stop);
     handle(SIGTERM, on_stop);
-    handle(SIGHUP, on_note);
+    if (hangup_reopens)
+        handle(SIGHUP, on_note);
+    else
+        end_on_hangup();
     handle(SIGUSR1, on_note);
     handle(SIGPIPE, SIG_IGN);
     handle(SIGXFSZ, SIG_IGN); /* the write fails instead, and says why */
@@ -82,10 +94,10 @@ bool signals_stop(void)
 
 static bool take(volatile sig_atomic_t *note)
 {
-    bool seen = *note;
-
+    if (!*note)
+        return false; /* and is not written to: a signal could come just now */
     *note = 0;
-    return seen;
+    return true;
 }
 
 bool signals_take_hangup(void)

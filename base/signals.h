@@ -3,7 +3,8 @@
  *
  * The handlers only take notes and make signals_fd() readable, so that a poll() that includes it
  * misses nothing.  SIGINT and SIGTERM ask for a graceful end; the second of them finds the default
- * action in place again and ends the process at once.  SIGPIPE is ignored: a closed output is
+ * action in place again and ends the process at once.  So does SIGHUP where no file is to be opened
+ * anew on it.  SIGPIPE is ignored: a closed output is
  * found by poll() and write().  Process-wide state, as signals are.
  */
 #ifndef BASE_SIGNALS_H
@@ -12,13 +13,13 @@
 #include <stdbool.h>
 
 /* Installs the handlers; once, before any connection is made. */
-bool signals_install(void);
+bool signals_install(bool hangup_reopens);
 
 /* Readable when a signal has come since signals_drain(). */
 int signals_fd(void);
 void signals_drain(void);
 
-/* Whether SIGINT or SIGTERM has come.  Stays true. */
+/* Whether a signal has asked for the end.  Stays true. */
 bool signals_stop(void);
 
 /* Whether SIGHUP / SIGUSR1 has come since the last call. */

@@ -26,7 +26,8 @@ static enum outcome wait_for_retry(struct session *s, struct retries *r, bool *a
     usec_t delay = r->delay;
 
     *again = (s->prepared || s->o->retries_given) && r->done < s->o->retries &&
-             !(s->prepared && s->o->temporary_slot);
+             !(s->prepared && s->o->temporary_slot) &&
+             !(s->bounds.deadline && clock_ticks() + delay >= s->bounds.deadline);
     if (!*again)
         return OUTCOME_UNAVAILABLE;
     r->done++;
@@ -64,7 +65,7 @@ static enum outcome run_connections(struct session *s)
         outcome = run_once(s, &retries);
         if (outcome != OUTCOME_UNAVAILABLE)
             return outcome;
-        if (s->stalled) {
+        if (s->stalled && !s->o->temporary_slot) {
             s->stalled = false;
             outcome = loop_idle(s, 0, true);
         } else {
@@ -86,6 +87,8 @@ static enum outcome finish(struct session *s, enum outcome outcome)
         stream_finish(&s->stream); /* nothing that came after the failure may be acknowledged */
         return outcome;
     }
+    if (outcome == OUTCOME_POSITION_LOST)
+        stream_close(&s->stream); /* old minors let feedback move a slot back that others moved on */
     if (outcome == OUTCOME_OUTPUT_CLOSED)
         end = delivery_accept(&s->delivery);
     else

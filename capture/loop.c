@@ -32,6 +32,7 @@ struct loop {
     usec_t last_ask;
     usec_t last_heartbeat;
     usec_t blocked_since; /* the output takes nothing more; 0 = it does */
+    uint64_t blocked_at;  /* its offset since then */
     usec_t last_look;     /* at what the reader has taken */
     usec_t last_taken;    /* when a look last found more taken, or nothing left to take */
     uint64_t taken;       /* bytes, at the last look */
@@ -56,8 +57,6 @@ static void init(struct loop *l, struct session *s)
                                          : STALL_FALLBACK_SEC * USEC_PER_SEC;
     l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->now;
     l->last_look = l->last_taken = l->now;
-    if (s->pipeline.last_change == 0)
-        s->pipeline.last_change = l->now;
 }
 
 /* ---- input ---- */
@@ -79,13 +78,16 @@ static enum outcome take_messages(struct loop *l, size_t *bytes)
 
         if (output_is_full(l)) {
             outcome = delivery_flush(&s->delivery);
-            l->unread = output_is_full(l);
-            if (outcome != OUTCOME_OK || l->unread)
+            if (outcome != OUTCOME_OK || output_is_full(l)) {
+                l->unread = true;
                 return outcome;
+            }
         }
         step = stream_next(&s->stream, &m, &outcome);
-        if (step == STREAM_NONE)
+        if (step == STREAM_NONE) {
+            l->unread = false;
             return OUTCOME_OK;
+        }
         if (step != STREAM_MESSAGE)
             return outcome;
         if (m.kind == STREAM_KEEPALIVE)
@@ -108,11 +110,10 @@ static enum outcome take_input(struct loop *l)
     struct session *s = l->s;
 
     l->turn_bytes = 0;
-    l->unread = false;
     encoder_set_clock(s->pipeline.encoder, clock_now());
-    for (int round = 0; round < ROUNDS && !l->unread; round++) {
+    for (int round = 0; round < ROUNDS; round++) {
         size_t bytes = 0;
-        bool alive = stream_read(&s->stream);
+        bool alive = l->unread || stream_read(&s->stream); /* first what libpq has already */
         enum outcome outcome = take_messages(l, &bytes);
 
         l->turn_bytes += bytes;
@@ -120,7 +121,7 @@ static enum outcome take_input(struct loop *l)
             return outcome;
         if (!alive)
             return connection_lost();
-        if (bytes < FULL_READ)
+        if (l->unread || bytes < FULL_READ)
             break;
     }
     return OUTCOME_OK;
@@ -147,8 +148,10 @@ static enum outcome give_output(struct loop *l)
     outcome = delivery_flush(d);
     if (output_pending(&d->output) == 0)
         l->unwritten_since = l->blocked_since = 0;
-    else if (l->blocked_since == 0 || output_pending(&d->output) < pending)
+    else if (l->blocked_since == 0 || d->output.offset != l->blocked_at) {
         l->blocked_since = l->now;
+        l->blocked_at = d->output.offset;
+    }
     return outcome;
 }
 
@@ -254,7 +257,7 @@ static enum outcome heed_signals(struct loop *l)
     if (signals_take_report())
         loop_report(s);
     if (pipeline_at_boundary(&s->pipeline) && signals_take_hangup())
-        return s->o->file ? delivery_reopen(&s->delivery) : OUTCOME_STOPPED;
+        return delivery_reopen(&s->delivery);
     return signals_stop() ? OUTCOME_STOPPED : OUTCOME_OK;
 }
 
@@ -295,10 +298,12 @@ static usec_t next_timer(const struct loop *l)
     earlier(&at, next_settle(l));
     if (bounds_waiting(&s->bounds))
         earlier(&at, next_ask(l));
-    if (s->o->heartbeat)
-        earlier(&at, l->last_heartbeat + s->o->heartbeat);
     if (l->blocked_since)
         earlier(&at, l->blocked_since + l->stall_after);
+    if (!pipeline_at_boundary(&s->pipeline))
+        return at; /* what follows waits for the end of the transaction, not for a time */
+    if (s->o->heartbeat)
+        earlier(&at, l->last_heartbeat + s->o->heartbeat);
     if (s->bounds.idle)
         earlier(&at, s->pipeline.last_change + s->bounds.idle);
     if (s->bounds.deadline)
@@ -356,6 +361,7 @@ enum outcome loop_run(struct session *s)
     enum outcome outcome;
 
     init(&l, s);
+    s->pipeline.last_change = l.now; /* nothing can come without a connection */
     for (;;) {
         outcome = take_input(&l);
         l.now = clock_ticks();
@@ -369,6 +375,8 @@ enum outcome loop_run(struct session *s)
         if (outcome != OUTCOME_OK)
             return outcome;
         l.now = clock_ticks();
+        if (l.unread || l.blocked_since)
+            s->pipeline.last_change = l.now; /* it is the reader who is idle */
     }
 }
 

@@ -28,7 +28,8 @@ void pipeline_release(struct pipeline *p)
 
 void pipeline_interrupt(struct pipeline *p)
 {
-    if (p->decoder.in_transaction) {
+    if (p->decoder.in_transaction || p->held) {
+        p->held = false;
         p->cut = (struct unfinished){
             .open = true,
             .xid = p->decoder.transaction.xid,
@@ -181,43 +182,53 @@ static void mark(struct pipeline *p, const struct transaction *t, lsn_t lsn)
     if (lsn > position.lsn)
         position.lsn = lsn;
     if (t && t->changed) {
-        position.commit_lsn = t->commit_lsn;
         position.xid = t->xid;
         position.commit_time = t->commit_time;
     }
+    position.commit_lsn = p->decoder.last_commit;
     delivery_mark(p->delivery, &position);
 }
 
-/* The transaction that a lost connection cut off has to come first. */
-static enum outcome resume_cut(struct pipeline *p, const struct transaction *t)
+/* After a failover the transaction that was cut off may never have committed: a file forgets it. */
+static enum outcome drop_cut(struct pipeline *p)
 {
+    if (p->delivery->mode == ACK_WRITTEN) {
+        log_warning("transaction %u, whose beginning had been written, has not committed",
+                    p->cut.xid);
+        return delivery_cut_unfinished(p->delivery);
+    }
+    log_error("position lost: transaction %u, whose beginning has been written, does not come again",
+              p->cut.xid);
+    return OUTCOME_POSITION_LOST;
+}
+
+/* The transaction that a lost connection cut off has to come first; *again: this is it. */
+static enum outcome resume_cut(struct pipeline *p, const struct transaction *t, bool *again)
+{
+    *again = p->cut.open && p->cut.xid == t->xid && p->cut.commit_lsn == t->commit_lsn;
     if (!p->cut.open)
         return OUTCOME_OK;
-    if (p->cut.xid != t->xid || p->cut.commit_lsn != t->commit_lsn) {
-        log_error("position lost: transaction %u, whose beginning has been written, does not come "
-                  "again",
-                  p->cut.xid);
-        return OUTCOME_POSITION_LOST;
-    }
+    p->cut.open = false;
+    if (!*again)
+        return drop_cut(p);
     p->skip_to = p->cut.seq;
     p->announced = p->cut.announced;
-    p->cut.open = false;
     return OUTCOME_OK;
 }
 
 static enum outcome on_begin(struct pipeline *p, const struct transaction *t)
 {
-    bool again = p->cut.open;
     enum outcome outcome;
+    bool again;
 
-    if (!again && bounds_exclude(p->bounds, t)) {
+    if (!p->cut.open && bounds_exclude(p->bounds, t)) {
         p->finished = true;
         p->decoder.in_transaction = false; /* it is left to the next run, whole */
         return OUTCOME_OK;
     }
     p->seq = p->skip_to = 0;
     p->announced = false;
-    outcome = resume_cut(p, t);
+    outcome = resume_cut(p, t, &again);
     if (outcome == OUTCOME_OK)
         encoder_begin(p->encoder, t, again);
     return outcome;
@@ -231,8 +242,11 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
     if (p->o->transactions && (p->announced || how > MARK_PREPARE))
         outcome = written(encoder_transaction(p->encoder, t, how,
                                               output_buffer(&p->delivery->output)));
-    if (outcome == OUTCOME_OK)
-        mark(p, t, t->end_lsn);
+    /* prepared before the slot's two-phase start: sent, here and again, with its COMMIT PREPARED */
+    p->held = how == MARK_PREPARE && t->end_lsn <= p->delivery->emitted.lsn;
+    if (outcome != OUTCOME_OK || p->held)
+        return outcome;
+    mark(p, t, t->end_lsn);
     p->finished = p->finished || bounds_reached(p->bounds, t->end_lsn);
     return outcome;
 }
@@ -257,6 +271,10 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
         m->seq = ++p->seq;
     else if (m->lsn <= p->delivery->emitted.lsn)
         return OUTCOME_OK;
+    else if (bounds_exclude(p->bounds, &(struct transaction){.end_lsn = m->lsn})) {
+        p->finished = pipeline_at_boundary(p);
+        return OUTCOME_OK;
+    }
     if (!wanted || (t && p->seq <= p->skip_to))
         return OUTCOME_OK;
     if (t)

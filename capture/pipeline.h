@@ -35,6 +35,7 @@ struct pipeline {
     uint32_t seq;     /* of the last event of the open transaction */
     uint32_t skip_to; /* events up to this one are in the output already */
     bool announced;
+    bool held; /* a PREPARE that is a boundary together with its COMMIT PREPARED only */
     struct unfinished cut;
     uint32_t *schema_versions; /* by relation index: the version last told by --schema-events */
     uint32_t nschema_versions;
@@ -57,7 +58,7 @@ void pipeline_interrupt(struct pipeline *p);
 /* Between two transactions, in the stream and in the output. */
 static inline bool pipeline_at_boundary(const struct pipeline *p)
 {
-    return !p->decoder.in_transaction && !p->cut.open;
+    return !p->decoder.in_transaction && !p->held && !p->cut.open;
 }
 
 /* A heartbeat record; at a boundary only. */

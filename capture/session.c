@@ -40,6 +40,11 @@ enum outcome session_open(struct session *s, const struct options *o)
 
 /* ---- is this the server and the slot that we know? ---- */
 
+static bool has_position(const struct session *s)
+{
+    return s->prepared || s->delivery.resumed;
+}
+
 static enum outcome foreign(const struct session *s, const char *what, const char *theirs,
                             const char *ours)
 {
@@ -135,7 +140,7 @@ static enum outcome check_slot_position(const struct session *s, const struct sl
 
 static enum outcome slot_missing(const struct session *s)
 {
-    bool known = s->prepared || s->delivery.resumed;
+    bool known = has_position(s);
 
     log_error(known ? "position lost: replication slot \"%s\" does not exist"
                     : "replication slot \"%s\" does not exist",
@@ -143,6 +148,8 @@ static enum outcome slot_missing(const struct session *s)
     if (known)
         log_detail("It was dropped, or this is another server after a failover without a failover "
                    "slot.");
+    else if (s->o->start_lsn)
+        log_hint("A new slot has no changes from before it was created: leave -I out.");
     else
         log_hint("Create it first, or use -m never, which creates it.");
     return known ? OUTCOME_POSITION_LOST : OUTCOME_MISUSED;
@@ -278,7 +285,7 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
     lsn_t created_at = 0;
     enum outcome outcome;
 
-    if (!slot->exists && must_exist)
+    if (!slot->exists && (must_exist || s->o->start_lsn)) /* a new one has nothing from before */
         return slot_missing(s);
     outcome = bounds_init(&s->bounds, s->o, sql);
     if (outcome == OUTCOME_OK)
@@ -330,11 +337,11 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
     outcome = system_identify(*walsender, &s->system);
     if (outcome == OUTCOME_OK)
         outcome = version_check(s->system.version, s->o);
-    if (outcome == OUTCOME_OK && (s->prepared || s->delivery.resumed))
+    if (outcome == OUTCOME_OK && has_position(s))
         outcome = check_system(s, *walsender);
     if (outcome == OUTCOME_OK)
         outcome = check_slot(s, sql, &slot);
-    if (outcome == OUTCOME_OK && slot.exists && (s->prepared || s->delivery.resumed))
+    if (outcome == OUTCOME_OK && slot.exists && has_position(s))
         outcome = check_slot_position(s, &slot);
     if (outcome != OUTCOME_OK)
         return outcome;

@@ -265,13 +265,17 @@ static void keep_identity_only(const struct relation *relation, struct value *ro
             row[i].kind = VALUE_ABSENT;
 }
 
-/* Unchanged values that the old row has: with identity FULL any, else those of the key. */
+/*
+ * Unchanged values that the old row has: with identity FULL any, else those of the key.  Never a
+ * null, which is not stored out of line: it stands in the old row of a partition whose identity is
+ * not FULL while that of the table above, as which it is sent, is.
+ */
 static void fill_unchanged(const struct relation *relation, const struct value *old,
                            struct value *new)
 {
     for (int i = 0; i < relation->ncolumns; i++)
         if (new[i].kind == VALUE_UNCHANGED &&
-            (old[i].kind == VALUE_TEXT || old[i].kind == VALUE_BINARY || old[i].kind == VALUE_NULL))
+            (old[i].kind == VALUE_TEXT || old[i].kind == VALUE_BINARY))
             new[i] = old[i];
 }
 

@@ -170,12 +170,25 @@ static ssize_t write_some(const struct output *o, const char *p, size_t n)
     return -1;
 }
 
+/* All but the last byte that was sent, which tells whether a line has begun to leave. */
+static void drop_sent(struct output *o)
+{
+    size_t gone = o->sent - 1;
+
+    memmove(o->pending.data, o->pending.data + gone, o->pending.len - gone);
+    o->pending.len -= gone;
+    o->sent = 1;
+}
+
 static void advance(struct output *o, size_t n)
 {
     o->sent += n;
     o->offset += n;
-    if (o->sent < o->pending.len)
+    if (o->sent < o->pending.len) {
+        if (o->sent > OUTPUT_HIGH_WATER)
+            drop_sent(o);
         return;
+    }
     o->sent = o->pending.len = 0;
     buf_shrink(&o->pending, 4 * INITIAL_BUFFER); /* one huge record need not cost us for ever */
 }
@@ -197,14 +210,21 @@ enum outcome output_flush(struct output *o)
     return OUTCOME_OK;
 }
 
+static bool reader_has_gone(const struct output *o)
+{
+    struct pollfd fd = {.fd = o->fd};
+
+    return poll(&fd, 1, 0) == 1 && (fd.revents & (POLLERR | POLLHUP));
+}
+
 uint64_t output_taken(const struct output *o)
 {
     int unread = 0;
 
     if (o->kind == OUTPUT_PIPE && ioctl(o->fd, FIONREAD, &unread) != 0)
         unread = 0;
-    if (o->kind == OUTPUT_SOCKET && ioctl(o->fd, SIOCOUTQ, &unread) != 0)
-        unread = 0;
+    if (o->kind == OUTPUT_SOCKET && (ioctl(o->fd, SIOCOUTQ, &unread) != 0 || reader_has_gone(o)))
+        return 0; /* the kernel has thrown away what was not read: nothing more is known */
     if (unread < 0 || (uint64_t)unread > o->offset)
         return 0;
     return o->offset - (uint64_t)unread;

@@ -20,7 +20,7 @@
 /* What text values rely on; pg_dump and libpqwalreceiver fix the same things for themselves. */
 #define SESSION_OPTIONS                                                                            \
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c timezone=UTC "          \
-    "-c bytea_output=hex -c lc_monetary=C"
+    "-c bytea_output=hex -c lc_monetary=C -c statement_timeout=0 -c lock_timeout=0"
 
 enum { MAX_PARAMS = 64, CONNECT_SECONDS = 30 };
 
@@ -196,7 +196,7 @@ static void collect_params(const struct connector *c, enum connection_kind kind,
     add_param(p, "replication", kind == CONNECTION_REPLICATION ? "database" : NULL);
 }
 
-enum outcome connection_wait(const PGconn *conn, bool for_write, usec_t ticks)
+enum outcome connection_wait(const PGconn *conn, bool for_write, bool heed, usec_t ticks)
 {
     struct pollfd fds[2] = {
         {.fd = PQsocket(conn), .events = for_write ? POLLOUT : POLLIN},
@@ -207,7 +207,7 @@ enum outcome connection_wait(const PGconn *conn, bool for_write, usec_t ticks)
         usec_t left = ticks ? ticks - clock_ticks() : 0;
         int n;
 
-        if (signals_stop())
+        if (heed && signals_stop())
             return OUTCOME_STOPPED;
         if (ticks && left <= 0)
             return OUTCOME_UNAVAILABLE;
@@ -272,6 +272,8 @@ static enum outcome refused(const PGconn *conn)
 
 static enum outcome finish_connecting(PGconn *conn, usec_t deadline)
 {
+    bool heed = !signals_stop();
+
     for (;;) {
         PostgresPollingStatusType status = PQconnectPoll(conn);
         enum outcome outcome;
@@ -280,7 +282,7 @@ static enum outcome finish_connecting(PGconn *conn, usec_t deadline)
             return OUTCOME_OK;
         if (status == PGRES_POLLING_FAILED)
             return OUTCOME_FAILED;
-        outcome = connection_wait(conn, status == PGRES_POLLING_WRITING, deadline);
+        outcome = connection_wait(conn, status == PGRES_POLLING_WRITING, heed, deadline);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
@@ -368,12 +370,58 @@ enum outcome connector_connect(struct connector *c, enum connection_kind kind, P
 
 /* ---- questions ---- */
 
-static enum outcome take_result(PGconn *conn, const char *doing, PGresult *got, PGresult **result)
+static void cancel(PGconn *conn)
 {
-    ExecStatusType status = PQresultStatus(got);
+    PGcancel *handle = PQgetCancel(conn);
+    char message[256];
+
+    if (!handle || !PQcancel(handle, message, sizeof message))
+        log_verbose("could not cancel a statement");
+    PQfreeCancel(handle);
+}
+
+/* The last result of what has been sent; the others, if any, are dropped. */
+static PGresult *last_result(PGconn *conn)
+{
+    PGresult *last = NULL, *next;
+
+    while ((next = PQgetResult(conn))) {
+        PQclear(last);
+        last = next;
+        if (PQresultStatus(next) == PGRES_COPY_BOTH)
+            break;
+    }
+    return last;
+}
+
+/* Waits for the answer to a statement that has been sent (`sent`: whether that went well). */
+static enum outcome await_result(PGconn *conn, int sent, PGresult **got)
+{
+    bool heed = !signals_stop();
     enum outcome outcome = OUTCOME_OK;
 
+    while (sent && outcome == OUTCOME_OK && PQisBusy(conn)) {
+        outcome = connection_wait(conn, false, heed, 0);
+        if (outcome == OUTCOME_OK && !PQconsumeInput(conn))
+            break;
+    }
+    if (outcome != OUTCOME_OK)
+        cancel(conn);
+    *got = last_result(conn);
+    return outcome;
+}
+
+static enum outcome take_result(PGconn *conn, const char *doing, int sent, PGresult **result)
+{
+    PGresult *got;
+    enum outcome outcome = await_result(conn, sent, &got);
+    ExecStatusType status = PQresultStatus(got);
+
     *result = NULL;
+    if (outcome != OUTCOME_OK) {
+        PQclear(got);
+        return outcome;
+    }
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
         *result = got;
         return OUTCOME_OK;
@@ -386,15 +434,14 @@ static enum outcome take_result(PGconn *conn, const char *doing, PGresult *got, 
 enum outcome sql_query(PGconn *conn, const char *doing, const char *sql, int nparams,
                        const char *const *params, PGresult **result)
 {
-    PGresult *got = PQexecParams(conn, sql, nparams, NULL, params, NULL, NULL, 0);
-
-    return take_result(conn, doing, got, result);
+    return take_result(conn, doing,
+                       PQsendQueryParams(conn, sql, nparams, NULL, params, NULL, NULL, 0), result);
 }
 
 enum outcome walsender_query(PGconn *conn, const char *doing, const char *command,
                              PGresult **result)
 {
-    return take_result(conn, doing, PQexec(conn, command), result);
+    return take_result(conn, doing, PQsendQuery(conn, command), result);
 }
 
 enum outcome sql_run(PGconn *conn, const char *doing, const char *sql)

@@ -37,13 +37,14 @@ enum outcome connector_connect(struct connector *c, enum connection_kind kind, P
 
 /*
  * Waits until the connection's socket is readable (or writable, where for_write), a signal asks
- * for the end (OUTCOME_STOPPED) or `ticks` of clock_ticks() have come (OUTCOME_UNAVAILABLE,
- * nothing logged); 0 = no limit.
+ * for the end (OUTCOME_STOPPED, only if `heed`: what is done at the end is done in spite of it) or
+ * `ticks` of clock_ticks() have come (OUTCOME_UNAVAILABLE, nothing logged); 0 = no limit.
  */
-enum outcome connection_wait(const PGconn *conn, bool for_write, usec_t ticks);
+enum outcome connection_wait(const PGconn *conn, bool for_write, bool heed, usec_t ticks);
 
 /*
- * Runs one statement with text parameters and waits for its rows.  OUTCOME_OK: *result holds them
+ * Runs one statement with text parameters and waits for its rows.  A signal that asks for the end
+ * cancels it (OUTCOME_STOPPED), unless it came before.  OUTCOME_OK: *result holds them
  * and is the caller's to PQclear(); else it is NULL and "could not DOING: …" has been logged.
  */
 enum outcome sql_query(PGconn *conn, const char *doing, const char *sql, int nparams,

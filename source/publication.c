@@ -46,7 +46,7 @@ static enum outcome missing(const struct options *o)
 static const char *published_tables(const PGconn *sql)
 {
     if (PQserverVersion(sql) >= 130000)
-        return "(SELECT t.oid FROM unnest($1::oid[]) AS t (oid)"
+        return "(SELECT t.oid FROM unnest($1::oid[]) AS t (oid) JOIN pg_class AS c ON c.oid = t.oid"
                "  WHERE NOT EXISTS (SELECT FROM pg_partition_ancestors(t.oid) AS a"
                "                     WHERE a.relid <> t.oid AND a.relid::oid = ANY ($1::oid[])))";
     return "(SELECT t.oid FROM unnest($1::oid[]) AS t (oid)"
@@ -214,11 +214,18 @@ enum outcome publication_prepare(PGconn *sql, const struct options *o, const str
     "        (SELECT l.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_tree(t.oid) AS l"     \
     "          WHERE l.isleaf))) AS c"
 
+/* An identity that is to be sent has to be that of the partition and of the table it comes as. */
+#define TABLES_AND_PARTITIONS                                                                      \
+    "(SELECT c.oid, c.relkind, c.relreplident, format('%I.%I', n.nspname, c.relname) AS name"      \
+    "   FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"                       \
+    "  WHERE c.relkind IN ('r', 'p') AND (c.oid = ANY ($1::oid[]) OR c.oid IN"                     \
+    "        (SELECT l.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_tree(t.oid) AS l))) AS c"
+
 /* $2: d, f, n or i; $3: the index's name. */
 static const char identity_generator[] =
     "SELECT 'ALTER TABLE ' || c.name || ' REPLICA IDENTITY ' || CASE $2::text WHEN 'd' THEN "
     "'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING' ELSE format('USING INDEX %I', $3::text) "
-    "END FROM " TABLES_WITH_ROWS " WHERE CASE WHEN $2::text <> 'i' THEN c.relreplident <> $2::\"char\""
+    "END FROM " TABLES_AND_PARTITIONS " WHERE (c.relkind = 'r' OR $2::text <> 'i') AND CASE WHEN $2::text <> 'i' THEN c.relreplident <> $2::\"char\""
     " ELSE NOT EXISTS (SELECT FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid"
     "                   WHERE i.indrelid = c.oid AND i.indisreplident AND x.relname = $3::text) END"
     " ORDER BY c.name";

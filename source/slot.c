@@ -167,7 +167,7 @@ static enum outcome await_creation(PGconn *walsender, PGconn *sql)
     usec_t deadline = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
 
     while (PQisBusy(walsender)) {
-        enum outcome outcome = connection_wait(walsender, false, deadline);
+        enum outcome outcome = connection_wait(walsender, false, true, deadline);
 
         if (outcome == OUTCOME_UNAVAILABLE) {
             name_blockers(sql);

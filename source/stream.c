@@ -179,6 +179,8 @@ static bool parse_keepalive(struct stream *s, struct stream_message *m, const ch
     if (len != KEEPALIVE_SIZE)
         return false;
     m->kind = STREAM_KEEPALIVE;
+    m->payload = NULL;
+    m->len = 0;
     m->wal_end = get_u64(p + 1);
     m->sent = (usec_t)get_u64(p + 9) + POSTGRES_EPOCH_USEC;
     m->wants_reply = p[17] != 0;
