@@ -5,16 +5,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "capture/gather.h"
 
 enum {
     ROUNDS = 32,                /* reads from the socket before timers are looked at */
     FULL_READ = 8 * 1024,       /* a read that brought less has emptied the socket */
     WRITE_SIZE = 32 * 1024,     /* worth a write of its own while more is coming */
     WRITE_DELAY_USEC = 500,     /* a record waits no longer than that for company */
-    CLOSE_USEC = 300,           /* messages that close to one another are a busy stream */
-    BUSY_TURNS = 4,             /* so many times in a row */
-    GATHER_USEC = 50,           /* then this pause lets more of them gather */
-    GATHER_BELOW = 48 * 1024,   /* bytes a turn; above, they gather by themselves */
     SETTLE_USEC = 1000000,      /* accepted output is put on record that often */
     ASK_USEC = 100000,          /* with --until, ask the quiet server where it stands */
     STALL_FALLBACK_SEC = 30,    /* where wal_sender_timeout is off */
@@ -28,7 +25,6 @@ struct loop {
     usec_t stall_after;
     usec_t last_status;
     usec_t last_settle;
-    usec_t last_data;
     usec_t last_ask;
     usec_t last_heartbeat;
     usec_t blocked_since; /* the output takes nothing more; 0 = it does */
@@ -38,7 +34,7 @@ struct loop {
     uint64_t taken;       /* bytes, at the last look */
     usec_t unwritten_since; /* 0 = everything has been given to the output */
     lsn_t told;           /* position of the last feedback */
-    unsigned streak;      /* busy turns in a row */
+    struct gather gather;
     size_t turn_bytes;
     bool reply;     /* the server wants feedback now */
     bool unread;    /* messages are left in libpq's buffer */
@@ -57,6 +53,7 @@ static void init(struct loop *l, struct session *s)
                                          : STALL_FALLBACK_SEC * USEC_PER_SEC;
     l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->now;
     l->last_look = l->last_taken = l->now;
+    l->gather = (struct gather){.loopback = s->stream.loopback, .last_data = l->now};
 }
 
 /* ---- input ---- */
@@ -142,8 +139,8 @@ static enum outcome give_output(struct loop *l)
     }
     if (l->unwritten_since == 0)
         l->unwritten_since = l->now;
-    if (l->streak >= BUSY_TURNS && l->turn_bytes > 0 && pending < WRITE_SIZE &&
-        l->now - l->unwritten_since < WRITE_DELAY_USEC)
+    if (l->gather.busy && pending < WRITE_SIZE &&
+        l->now + l->gather.pause - l->unwritten_since < WRITE_DELAY_USEC)
         return OUTCOME_OK;
     outcome = delivery_flush(d);
     if (output_pending(&d->output) == 0)
@@ -195,7 +192,7 @@ static enum outcome keep_position(struct loop *l)
 
 static usec_t next_ask(const struct loop *l)
 {
-    return (l->last_ask > l->last_data ? l->last_ask : l->last_data) + ASK_USEC;
+    return (l->last_ask > l->gather.last_data ? l->last_ask : l->gather.last_data) + ASK_USEC;
 }
 
 /* With --until the run waits for the stream to get somewhere: a quiet server is asked. */
@@ -338,16 +335,11 @@ static enum outcome wait_for_something(const struct loop *l)
 
 static enum outcome await(struct loop *l)
 {
-    bool data = l->turn_bytes > 0;
-
-    l->streak = !data ? 0 : l->now - l->last_data < CLOSE_USEC ? l->streak + 1 : 1;
-    if (data)
-        l->last_data = l->now;
-    if (l->unread && l->blocked_since == 0)
+    if (l->blocked_since == 0 && l->unread)
         return OUTCOME_OK;
-    if (data && l->streak >= BUSY_TURNS && l->blocked_since == 0) {
-        if (l->turn_bytes < GATHER_BELOW)
-            clock_pause(GATHER_USEC);
+    if (l->blocked_since == 0 && l->gather.busy) {
+        if (l->gather.pause)
+            clock_pause(l->gather.pause);
         return OUTCOME_OK;
     }
     return wait_for_something(l);
@@ -365,6 +357,7 @@ enum outcome loop_run(struct session *s)
     for (;;) {
         outcome = take_input(&l);
         l.now = clock_ticks();
+        gather_observe(&l.gather, l.turn_bytes, l.now);
         if (outcome == OUTCOME_OK)
             outcome = give_output(&l);
         if (outcome == OUTCOME_OK && !s->pipeline.finished)

@@ -1,9 +1,11 @@
 #include "source/stream.h"
 
 #include <endian.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -127,13 +129,36 @@ static enum outcome stream_error(const PGconn *conn, const PGresult *result, con
     return outcome;
 }
 
+/*
+ * Within one machine the way holds nothing, so a small window costs no throughput: what does not
+ * fit waits in the sender's socket, where messages merge; see capture/gather.h.  Not smaller than
+ * loopback's segments of 64 kB, or TCP waits for windows that never come.  A network needs its
+ * window as it is.
+ */
+static bool bound_loopback_window(int fd)
+{
+    int size = 64 * 1024;
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof peer;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&peer;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&peer;
+
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
+        return false;
+    if (!(peer.ss_family == AF_INET && ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET) &&
+        !(peer.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr)))
+        return false;
+    return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0;
+}
+
 enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start)
 {
     struct buf command;
     PGresult *result;
     enum outcome outcome = OUTCOME_OK;
 
-    *s = (struct stream){.conn = conn, .received = start};
+    *s = (struct stream){
+        .conn = conn, .received = start, .loopback = bound_loopback_window(PQsocket(conn))};
     PQsetNoticeReceiver(conn, on_notice, s);
     buf_init(&command, 256);
     build_command(&command, conn, o, start);

@@ -17,6 +17,7 @@ struct stream {
     PGconn *conn;   /* owned; NULL when not connected */
     char *buffer;   /* the message that stream_next() returned last: libpq's memory */
     lsn_t received; /* highest position the server has spoken of: nothing above it is fed back */
+    bool loopback;    /* over TCP within this machine; the receive window is small then */
     bool unpublished; /* the server has said that it leaves changes out: see stream.c */
 };
 
