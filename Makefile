@@ -155,7 +155,7 @@ run-bench: all
 
 BANNED  := strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atof|strtok
 SHELLS  := tests/setup .ci/run
-PERLS   := tests/demo tests/lint-functions $(wildcard tests/lib/*.pm tests/lib/*/*.pm tests/t/*.t)
+PERLS   := tests/demo tests/bench tests/lint-functions $(wildcard tests/lib/*.pm tests/lib/*/*.pm tests/t/*.t)
 CPPCHECK_FLAGS := --quiet --std=c11 --enable=warning,portability,performance --inline-suppr \
                   --error-exitcode=1 --library=tests/cppcheck.cfg \
                   -I. -D_GNU_SOURCE
