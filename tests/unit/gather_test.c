@@ -54,7 +54,7 @@ static void backlog_on_loopback(void)
     struct gather g = {.loopback = true};
     usec_t now = 1000000;
 
-    turns(&g, &now, 10, 4000, 50);
+    turns(&g, &now, 5, 4000, 50); /* the first cycle of a run is never known to be fast */
     ok(g.busy && g.pause >= 1000, "a backlog over loopback: a long pause, got %u", g.pause);
     turns(&g, &now, 1, 32 * 1024, 50);
     ok(g.busy && g.pause > 0 && g.pause < 100, "a full window: the next one soon, got %u", g.pause);
