@@ -71,13 +71,15 @@ is($want{debezium} =~ tr/\n//, $nlines, 'as many in the other envelope');
 # Waits for a random point in the life of the run; false when the run was over before.
 sub await_random_point ($c, $file) {
     my $began = -s $file // 0;
+    # the whole backlog takes some tenths of a second: points too late on average would leave no
+    # run to be killed
     if (rand() < 0.3) {
-        sleep rand 0.15;
+        sleep rand 0.06;
     } else {
-        my $more = rand() < 0.5 ? rand 1_500_000 : rand 100_000;
+        my $more = rand() < 0.5 ? rand 400_000 : rand 100_000;
         my $deadline = time + 30;
         while ($c->running && (-s $file // 0) - $began < $more && time < $deadline) { sleep 0.0002 }
-        sleep rand 0.03 if rand() < 0.5;
+        sleep rand 0.004 if rand() < 0.5;
     }
     return $c->running;
 }
@@ -103,7 +105,7 @@ sub kill_and_resume ($name, $envelope, $stdout, @more) {
     $r->exited(0, "$name: the run after the kills");
     $cuts++ if $r->err =~ /cutting output file/;
     same(timeless(slurp($file)), $want{$envelope}, "$name: the file is that of an undisturbed run");
-    cmp_ok($hits, '>=', 5, "$name: kills that hit");
+    cmp_ok($hits, '>=', 5, "$name: kills that hit") and note("$hits of them, $cuts cuts, $positions positions");
     cmp_ok($cuts, '>=', 2, "$name: kills that left what was not accepted");
     cmp_ok($positions, '>=', 2, "$name: runs that moved the position");
     is(start($name, $envelope, $stdout, @more)->wait->exit, 0, "$name: once more");
@@ -143,7 +145,7 @@ SKIP: {
     skip_without($works, 'strace cannot inject signals here', 4);
     my $file = "$dir/stepped.out";
     my @missed;
-    my $steps = 0;
+    my ($steps, $early) = (0, 0);
     for my $step (map { my $call = $_; map { [$call, $_] } 1, 2, 5 } qw(write fdatasync fsync rename sendto)) {
         my ($call, $n) = @$step;
         my $r = Cdc->run(server => $pg, db => 'shop', args => args('stepped', 'plain', '-f', $file),
@@ -151,9 +153,10 @@ SKIP: {
             wrap => [$strace, '-qq', '-o', '/dev/null', '-e', "trace=$call", '-e', "inject=$call:signal=KILL:when=$n"]);
         if   (defined $r->signal && $r->signal == 9) { $steps++ }
         else                                        { push @missed, "$call $n: " . $r->describe }
+        $early++ if -s $file < length $want{plain};
     }
     is($steps, 15, 'killed at each step') or diag(@missed);
-    cmp_ok(-s $file, '<', length $want{plain}, 'before all was written');
+    cmp_ok($early, '>=', 6, 'most of the time before all was written') and note("$early of them");
     start('stepped', 'plain', 'null', '-f', $file)->wait->exited(0, 'the run after them');
     same(slurp($file), $want{plain}, 'the file is that of an undisturbed run');
 }
