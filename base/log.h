@@ -5,7 +5,8 @@
  * names in double quotes, the reason last; details and hints are whole sentences.  A failure is
  * logged once, where its cause is known.  Standard output belongs to data alone.
  *
- * The level is the one piece of process-wide state, as it is a property of the process's stderr.
+ * The level and whether a status line stands are the only process-wide state, as both are
+ * properties of the process's stderr.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -26,6 +27,17 @@ LOG_PRINTF void log_verbose(const char *fmt, ...); /* with -v only */
 /* More about the primary message before it, and printed if that one was. */
 LOG_PRINTF void log_detail(const char *fmt, ...);
 LOG_PRINTF void log_hint(const char *fmt, ...);
+
+/*
+ * A line at the bottom of a terminal, in place of the one before; NULL or "" erases it.  Any
+ * message erases it, too, and the next log_status() brings it back.  Whether stderr is a terminal
+ * is for the caller to know.
+ *
+ * It never wraps, as a wrapped line could not be erased: it is cut to the terminal's width less
+ * one, a UTF-8 character counted as one column, and a control character is shown as '?'.
+ * With LOG_QUIET nothing is printed.
+ */
+void log_status(const char *line);
 
 /* Says so and exits with status 1: nothing sensible can be done, and nothing is acknowledged. */
 _Noreturn void log_out_of_memory(void);
