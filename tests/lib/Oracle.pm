@@ -2,6 +2,7 @@
 #
 #   my $oracle = Oracle->new(keys => {'public.t' => ['id'], 'public.log' => []});
 #   $oracle->apply($r->records);                 # more than once: run after run
+#   $oracle->apply_file($path);                  # the same line by line, for much output
 #   $oracle->faultless('no loss, no duplicate, in order');        # a test
 #   $oracle->compare($pg, 'shop', 'public.t');                    # a test
 #
@@ -12,56 +13,126 @@
 #   keys             => {'schema.table' => [columns]}; [] = no identity: rows are counted whole,
 #                       which needs REPLICA IDENTITY FULL for updates and deletes
 #   allow_duplicates => 1   output that is at-least-once: a transaction may come again, from its
-#                       first event or after having been cut short; counted in duplicates()
-#   allow_gaps       => 1   tx_seq may leave numbers out (tables or operations not captured)
+#                       first event or after having been cut short; and after resumes() a row of
+#                       a snapshot; counted in duplicates()
+#   allow_gaps       => 1   tx_seq may leave numbers out (tables or operations not captured, events
+#                       of rows that a snapshot is still to give)
+#   relaxed          => ['schema.table', ...], or 1 for all: rows may be given twice, and events be
+#                       for rows that were not given; counted in relaxed()
 #   placeholder      => text of an unchanged TOAST value that was not sent
+#   history          => 1   remembers each event and the row that it found
+#   reference        => $oracle   with history, which was given every change, as by another slot:
+#                       then each event has to find the row as it was right before it.  That tells
+#                       of a change left out between a row's being given and its next event, which
+#                       nothing else does with allow_gaps
 #
-# What it complains about:
-#   - a "c" or "r" for a key that exists, a "u" or "d" for one that does not
+# What it complains about, with the number of the record (of the line, with apply_file):
+#   - a "c" or "r" for a key that exists, a "u" or "d" for one that does not, a "u" that changes the
+#     key to one that exists: so no row is ever given twice, and no event is for a row never given
 #   - an event (commit_lsn, tx_seq) that was seen before
 #   - tx_seq that does not count 1, 2, 3, … within a transaction
 #   - commit_lsn that goes back
+#   - a row of a snapshot with an old row or a place in a transaction; one after the last one
+#   - source.snapshot that does not fit the operation
+#   - an event that the reference does not have, or for a row that is not as it was there
 # Where commit_lsn is null, (txId, tx_seq) is taken, and nothing is said about the order.
 #
 #   ->problems   list of complaints      ->count('c')    applied records by operation
-#   ->transactions                       ->duplicates    events that came again
+#   ->transactions                       ->count('c', 'public.t')    of one table
+#   ->duplicates    records that came again              ->relaxed('public.t')
+#   ->snapshots('last')    snapshot rows by source.snapshot
+#   ->left_out           how many events of the reference did not come
 #   ->rows('public.t')   the model       ->diff(...)     as compare(), as a list of differences
+#
+# Between the output of one run and that of the next:
+#   ->resumes             with allow_duplicates: what a killed run wrote without its being accepted
+#                         comes again.  Not seen: rows of a table without a key that come again.
+#   ->forget('public.t')  a snapshot begins anew; without a table: of all tables
 package Oracle;
 use v5.36;
 
+use Digest::MD5 qw(md5);
+use Encode qw(encode_utf8);
 use JSON::PP ();
 use Test::More ();
 
-use CdcTest::Records qw(canonical);
+use CdcTest::Records qw(canonical record);
 use PgServer;
 
 sub new ($class, %opts) {
     return bless {
         placeholder => '__debezium_unavailable_value',
         keys => {}, %opts,
-        model => {}, problems => [], count => {}, duplicates => 0,
-        seen => {},         # transaction -> last tx_seq seen
+        model => {}, problems => [], count => {}, by_table => {}, duplicates => 0, relaxations => {}, snapshots => {},
+        seen => {},         # transaction -> {tx_seq -> seen}
         current => undef,   # transaction of the last event
         next_seq => 1, last_commit => 0,
+        number => 0,        # of the record, or where it stands
+        run => 1,           # counts up with resumes()
+        found => {},        # history: transaction and tx_seq -> digest of the row, undef for none
     }, $class;
 }
 
 sub problems     ($self) { return @{ $self->{problems} } }
 sub duplicates   ($self) { return $self->{duplicates} }
 sub transactions ($self) { return scalar keys %{ $self->{seen} } }
-sub count ($self, $op)   { return $self->{count}{$op} // 0 }
+sub count ($self, $op, $table = undef) {
+    return (defined $table ? $self->{by_table}{$table}{$op} : $self->{count}{$op}) // 0;
+}
+
+sub snapshots ($self, $mark) { return $self->{snapshots}{$mark} // 0 }
+
+sub left_out ($self) {
+    return scalar grep { my ($tx, $seq) = split /,/; !$self->{seen}{$tx}{$seq} } keys %{ $self->{reference}{found} };
+}
+
+sub relaxed ($self, $table) { return $self->{relaxations}{$table} // 0 }
 
 # {identity => row, ...}
 sub rows ($self, $table) { return $self->{model}{$table}{rows} // {} }
 
 sub apply ($self, @records) {
-    for my $record (@records) {
-        my $event = _event($record) or next;
-        next unless $self->_in_order($event);
-        $self->{count}{ $event->{op} }++;
-        next if $event->{op} eq 'm';
-        $self->_apply_to_model($event);
+    $self->_apply_one($_, 'record ' . ++$self->{number}) for @records;
+    return $self;
+}
+
+# torn => 1: without the torn last line that a kill leaves
+sub apply_file ($self, $path, %opts) {
+    open my $fh, '<:raw', $path or die "could not open \"$path\": $!\n";
+    my $name = $path =~ s{.*/}{}r;
+    while (defined(my $line = <$fh>)) {
+        if (!chomp $line) {
+            last if $opts{torn};
+            die "$name: the last line has no newline: " . substr($line, -200) . "\n";
+        }
+        my $record = eval { record($line) };
+        die "$name line $. is not JSON: $@" . substr($line, 0, 400) . "\n" if $@;
+        $self->_apply_one($record, "$name line $.");
     }
+    return $self;
+}
+
+sub _apply_one ($self, $record, $where) {
+    my $event = _event($record) or return;
+    @$event{qw(record where)} = ($record, $where);
+    $self->_check_snapshot($event);
+    return unless $self->_in_order($event);
+    $self->{count}{ $event->{op} }++;
+    return if $event->{op} eq 'm';
+    $self->{by_table}{ $event->{table} }{ $event->{op} }++;
+    $self->_apply_to_model($event);
+}
+
+sub resumes ($self) {
+    $self->{run}++;
+    @$self{qw(current last_commit)} = (undef, 0) if $self->{allow_duplicates};
+    $self->{last_given} = 0;
+    return $self;
+}
+
+sub forget ($self, @tables) {
+    delete @{ $self->{model} }{ @tables ? @tables : keys %{ $self->{model} } };
+    $self->{last_given} = 0;
     return $self;
 }
 
@@ -71,7 +142,7 @@ sub _event ($r) {
     return unless $op =~ /\A[crudtm]\z/;
     if (my $s = $r->{source}) {
         return { op => $op, table => _table($s), commit => $s->{commit_lsn}, xid => $s->{txId},
-                 seq => $s->{tx_seq}, old => $r->{before}, new => $r->{after} };
+                 seq => $s->{tx_seq}, old => $r->{before}, new => $r->{after}, snapshot => $s->{snapshot} };
     }
     return { op => $op, table => _table($r), xid => $r->{xid}, seq => $r->{seq},
              commit => defined $r->{commit_lsn} ? PgServer::lsn_num($r->{commit_lsn}) : undef,
@@ -82,7 +153,39 @@ sub _table ($r) { return ($r->{schema} // '') . '.' . ($r->{table} // '') }
 
 sub _complain ($self, $event, $what) {
     my $where = join ' ', map { "$_=" . ($event->{$_} // 'null') } qw(op table commit xid seq);
-    push @{ $self->{problems} }, "$what ($where)";
+    # records of more than a few would fill the memory
+    my $record = @{ $self->{problems} } < 50 ? ': ' . substr(_abridged($event->{record}), 0, 600) : '';
+    push @{ $self->{problems} }, "$what ($where), $event->{where}$record";
+}
+
+# Without long values, and without the times and names of the source.
+sub _abridged ($r) {
+    my %r = %$r;
+    delete @r{qw(ts_ms ts_us ts_ns)};
+    $r{source} = { map { $_ => $r{source}{$_} } grep { exists $r{source}{$_} } qw(snapshot txId lsn commit_lsn tx_seq) }
+        if $r{source};
+    my $text = canonical(\%r);
+    return $text =~ s/([^"]{40})[^"]{20,}/$1.../gr;
+}
+
+# ---- rows of a snapshot and other events ----
+
+sub _check_snapshot ($self, $event) {
+    my $mark = $event->{snapshot};
+    if ($event->{op} ne 'r') {
+        $self->_complain($event, "an event of the stream with snapshot \"$mark\"")
+            if defined $mark && $mark ne 'false';
+        return;
+    }
+    $self->_complain($event, 'a snapshot row with a place in a transaction')
+        if grep { defined } @$event{qw(commit seq)}, defined $mark ? $event->{xid} : ();
+    $self->_complain($event, 'a snapshot row with an old row') if defined $event->{old};
+    return unless defined $mark;
+    $self->_complain($event, "a snapshot row with snapshot \"$mark\"")
+        unless $mark =~ /\A(?:true|last|incremental)\z/;
+    $self->{snapshots}{$mark}++;
+    $self->_complain($event, 'a snapshot row after the last one') if $mark ne 'incremental' && $self->{last_given};
+    $self->{last_given} = 1 if $mark eq 'last';
 }
 
 # ---- order: true when the event is to be applied ----
@@ -98,15 +201,15 @@ sub _in_order ($self, $event) {
     my $tx = $event->{commit} // "xid $event->{xid}";
     $self->_begin($event, $tx) if !defined $self->{current} || $self->{current} ne $tx
         || $event->{seq} == 1 && $self->{next_seq} > 1;
+    my $back = $event->{seq} < $self->{next_seq};
     $self->_check_seq($event);
 
-    my $last = $self->{seen}{$tx} //= 0;
-    if ($event->{seq} <= $last) {
+    if ($self->{seen}{$tx}{ $event->{seq} }++) {
         $self->{duplicates}++;
         $self->_complain($event, 'an event seen twice') unless $self->{allow_duplicates};
         return 0;
     }
-    $self->{seen}{$tx} = $event->{seq};
+    $self->_complain($event, 'tx_seq goes back') if $back;
     return 1;
 }
 
@@ -133,22 +236,46 @@ sub _apply_to_model ($self, $event) {
     my ($op, $table) = @$event{qw(op table)};
     my $key = $self->{keys}{$table};
     return $self->_complain($event, "a table without a key in this oracle") unless $key;
+    $self->_look_back($event) unless $op =~ /[ud]/ && @$key;
     if ($op eq 't') {
         delete $self->{model}{$table};
         return;
     }
-    my $t = $self->{model}{$table} //= { rows => {}, count => {} };
+    my $t = $self->{model}{$table} //= { rows => {}, count => {}, since => {} };
     my ($old, $new) = @$event{qw(old new)};
     return $self->_complain($event, 'no new row') if $op =~ /[cru]/ && ref $new ne 'HASH';
+    my $since = $self->{run};
     if ($op =~ /[ud]/) {
-        my $old_row = $self->_take($event, $t, $key, $old, $new) // {};
+        my $old_row = $self->_take($event, $t, $key, $old, $new, \$since);
+        $self->_look_back($event, $old_row) if @$key;
+        $old_row //= {};
         $new = {%$new} if $new;
         for my $column ($op eq 'u' ? keys %$new : ()) {
             $new->{$column} = $old_row->{$column}
                 if defined $new->{$column} && !ref $new->{$column} && $new->{$column} eq $self->{placeholder};
         }
     }
-    $self->_put($event, $t, $key, $new) if $op ne 'd';
+    $self->_put($event, $t, $key, $new, $since) if $op ne 'd';
+}
+
+# The event and the row that it finds, as the history or against the reference.
+sub _look_back ($self, $event, $row = undef) {
+    return unless ($self->{history} || $self->{reference}) && $event->{op} ne 'r' && defined $event->{seq};
+    my $place = ($event->{commit} // "xid $event->{xid}") . ",$event->{seq}";
+    my $digest = $row ? md5(encode_utf8(canonical($row))) : undef;
+    $self->{found}{$place} = $digest if $self->{history};
+    my $reference = $self->{reference} or return;
+    return $self->_complain($event, 'an event that the reference does not have') unless exists $reference->{found}{$place};
+    my $there = $reference->{found}{$place};
+    return if !defined $digest || !defined $there || $digest eq $there;
+    $self->_complain($event, 'for a row that is not as it was before the event, but: ' . substr(canonical($row), 0, 300));
+}
+
+# True when the table may have such things; they are counted.
+sub _relax ($self, $event) {
+    my ($relaxed, $table) = ($self->{relaxed}, $event->{table});
+    return 0 unless ref $relaxed ? grep { $_ eq $table } @$relaxed : $relaxed;
+    return ++$self->{relaxations}{$table};
 }
 
 # Identity of a row, undef when it lacks a column of the key.
@@ -159,29 +286,37 @@ sub _identity ($key, $row) {
     return join "\0", map { ref $_ ? canonical($_) : "$_" } @$row{@$key};
 }
 
-# Removes and returns the old row of an update or a delete.
-sub _take ($self, $event, $t, $key, $old, $new) {
+# Removes and returns the old row of an update or a delete; tells the run that gave it.
+sub _take ($self, $event, $t, $key, $old, $new, $since) {
     my $id = _identity($key, $old) // _identity($key, $new);
     if (!defined $id || !$t->{rows}{$id}) {
-        $self->_complain($event, 'for a key that does not exist: ' . _show($id));
+        $self->_complain($event, 'for a key that does not exist: ' . _show($id)) unless $self->_relax($event);
         return undef;
     }
     my $row = $t->{rows}{$id};
-    delete $t->{rows}{$id} unless @$key == 0 && --$t->{count}{$id} > 0;
+    $$since = $t->{since}{$id};
+    if (@$key || --$t->{count}{$id} == 0) {
+        delete $t->{$_}{$id} for qw(rows since);
+    }
     return $row;
 }
 
-sub _put ($self, $event, $t, $key, $new) {
+sub _put ($self, $event, $t, $key, $new, $since) {
     my $id = _identity($key, $new);
     return $self->_complain($event, 'a row without its key') unless defined $id;
     if (@$key == 0) { $t->{count}{$id}++ }
     elsif ($t->{rows}{$id}) {
-        $self->_complain($event, 'for a key that exists: ' . _show($id));
+        if ($event->{op} eq 'r' && $self->{allow_duplicates} && $t->{since}{$id} < $self->{run}) {
+            $self->{duplicates}++;
+        } elsif (!$self->_relax($event)) {
+            $self->_complain($event, 'for a key that exists: ' . _show($id));
+        }
     }
     $t->{rows}{$id} = $new;
+    $t->{since}{$id} = $since;
 }
 
-sub _show ($id) { return defined $id ? $id =~ s/\0/, /gr : 'none was sent' }
+sub _show ($id) { return defined $id ? substr($id =~ s/\0/, /gr, 0, 200) : 'none was sent' }
 
 # ---- comparison with the server ----
 

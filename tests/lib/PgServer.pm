@@ -461,6 +461,7 @@ sub new ($class, $server, $db, %opts) {
         stdin  => $in, stdout => $out, stderr => $self->{err},
         env    => { PGCLIENTENCODING => 'UTF8' },
     );
+    CORE::close $_ for $in, $out;    # or its end would not be seen
     $self->{to}->autoflush(1);
     $self->sql('\echo connected');
     return $self;
