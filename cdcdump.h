@@ -186,6 +186,9 @@ enum old_row { OLD_NONE, OLD_KEY, OLD_FULL };
 
 enum operation { OP_INSERT, OP_UPDATE, OP_DELETE, OP_TRUNCATE };
 
+/* What kind of snapshot a row was read by, as its record says. */
+enum row_mark { ROW_CONSISTENT, ROW_LAST, ROW_INCREMENTAL };
+
 /* One row change, or the truncation of one table.  Borrows everything. */
 struct change {
     enum operation op;
@@ -213,6 +216,7 @@ struct message {
  */
 struct position {
     lsn_t lsn;
+    uint64_t rows; /* the snapshot's last step whose rows lie before; see snapshot/coverage.h */
     lsn_t commit_lsn;
     uint32_t xid;
     usec_t commit_time;

@@ -5,7 +5,7 @@
 #include "source/system.h"
 
 /* A transaction whose commit record begins right at the end of the WAL has not committed by now. */
-static enum outcome until_now(struct bounds *b, PGconn *sql)
+enum outcome bounds_end_now(struct bounds *b, PGconn *sql)
 {
     lsn_t end;
     enum outcome outcome = system_wal_end(sql, &end);
@@ -38,7 +38,7 @@ static enum outcome until_timestamp(struct bounds *b, PGconn *sql, const char *t
     enum outcome outcome = system_read_time(sql, text, &b->until_time, &now);
 
     if (outcome == OUTCOME_OK && b->until_time <= now)
-        outcome = until_now(b, sql);
+        outcome = bounds_end_now(b, sql);
     return outcome;
 }
 
@@ -50,7 +50,7 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
         .deadline = o->max_time ? clock_ticks() + o->max_time : 0,
     };
     if (o->until.now)
-        return until_now(b, sql);
+        return bounds_end_now(b, sql);
     if (o->until.lsn)
         return until_lsn(b, sql, o->until.lsn);
     return o->until.timestamp ? until_timestamp(b, sql, o->until.timestamp) : OUTCOME_OK;
@@ -78,7 +78,7 @@ enum outcome bounds_server_time(struct bounds *b, usec_t server_now, struct cata
     if (!b->until_time || b->stop_at || server_now <= b->until_time)
         return OUTCOME_OK;
     outcome = catalog_connection(catalog, &sql);
-    return outcome == OUTCOME_OK ? until_now(b, sql) : outcome;
+    return outcome == OUTCOME_OK ? bounds_end_now(b, sql) : outcome;
 }
 
 bool bounds_spent(const struct bounds *b, uint64_t records, usec_t ticks, usec_t last_change)

@@ -24,6 +24,9 @@ struct bounds {
 /* Asks the server what "now" or a timestamp means, at the start of the run. */
 enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql);
 
+/* What has committed by now is the end. */
+enum outcome bounds_end_now(struct bounds *b, PGconn *sql);
+
 /* Whether the transaction lies beyond the bounds. */
 bool bounds_exclude(const struct bounds *b, const struct transaction *t);
 

@@ -25,7 +25,7 @@ static enum outcome wait_for_retry(struct session *s, struct retries *r, bool *a
 {
     usec_t delay = r->delay;
 
-    *again = (s->prepared || s->o->retries_given) && r->done < s->o->retries &&
+    *again = !s->rows.failed && (s->prepared || s->o->retries_given) && r->done < s->o->retries &&
              !(s->prepared && s->o->temporary_slot) &&
              !(s->bounds.deadline && clock_ticks() + delay >= s->bounds.deadline);
     if (!*again)
@@ -44,11 +44,13 @@ static enum outcome run_once(struct session *s, struct retries *r)
     enum outcome outcome = session_connect(s);
     lsn_t before = s->delivery.emitted.lsn;
 
-    if (outcome == OUTCOME_OK) {
+    if (outcome == OUTCOME_OK && !s->pipeline.finished) {
         outcome = loop_run(s);
         if (s->delivery.emitted.lsn != before)
             reset(r, s->o);
     }
+    if (s->prepared && !rows_are_wanted(&s->rows))
+        s->renewed = false;
     if (outcome == OUTCOME_UNAVAILABLE)
         session_disconnect(s);
     return outcome;
@@ -63,6 +65,11 @@ static enum outcome run_connections(struct session *s)
     reset(&retries, s->o);
     for (;;) {
         outcome = run_once(s, &retries);
+        if (outcome == OUTCOME_POSITION_LOST && s->o->mode == MODE_WHEN_NEEDED && !s->renewed) {
+            outcome = session_renew(s);
+            if (outcome == OUTCOME_OK)
+                continue;
+        }
         if (outcome != OUTCOME_UNAVAILABLE)
             return outcome;
         if (s->stalled && !s->o->temporary_slot) {
@@ -77,12 +84,10 @@ static enum outcome run_connections(struct session *s)
 }
 
 /* What has been accepted goes on record, whatever ended the run. */
-static enum outcome finish(struct session *s, enum outcome outcome)
+static enum outcome record_end(struct session *s, enum outcome outcome)
 {
     enum outcome end;
 
-    if (!s->prepared)
-        return outcome;
     if (outcome == OUTCOME_OUTPUT_FAILED) {
         stream_finish(&s->stream); /* nothing that came after the failure may be acknowledged */
         return outcome;
@@ -99,8 +104,19 @@ static enum outcome finish(struct session *s, enum outcome outcome)
     }
     if (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED)
         outcome = end == OUTCOME_OK ? outcome : end;
-    if (s->o->drop_slot_on_stop && (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED) &&
-        session_drop_slot(s) != OUTCOME_OK)
+    return outcome;
+}
+
+static enum outcome finish(struct session *s, enum outcome outcome)
+{
+    bool orderly;
+
+    if (s->prepared) {
+        s->delivery.state.complete |= outcome == OUTCOME_OK && mode_ends(s->o->mode);
+        outcome = record_end(s, outcome);
+    }
+    orderly = s->prepared && (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED);
+    if (outcome != OUTCOME_UNAVAILABLE && session_leave_slot(s, orderly) != OUTCOME_OK && orderly)
         outcome = OUTCOME_FAILED;
     return outcome;
 }

@@ -27,6 +27,7 @@ struct loop {
     usec_t last_settle;
     usec_t last_ask;
     usec_t last_heartbeat;
+    usec_t last_stats;
     usec_t blocked_since; /* the output takes nothing more; 0 = it does */
     uint64_t blocked_at;  /* its offset since then */
     usec_t last_look;     /* at what the reader has taken */
@@ -52,6 +53,7 @@ static void init(struct loop *l, struct session *s)
                      : timeout           ? timeout / 2
                                          : STALL_FALLBACK_SEC * USEC_PER_SEC;
     l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->now;
+    l->last_stats = l->now;
     l->last_look = l->last_taken = l->now;
     l->gather = (struct gather){.loopback = s->stream.loopback, .last_data = l->now};
 }
@@ -61,6 +63,36 @@ static void init(struct loop *l, struct session *s)
 static bool output_is_full(const struct loop *l)
 {
     return output_pending(&l->s->delivery.output) >= OUTPUT_HIGH_WATER;
+}
+
+/* What the sieve holds goes on, now that it knows the answers. */
+static enum outcome pass_sieve(struct loop *l)
+{
+    struct session *s = l->s;
+    struct stream_message m;
+    PGconn *sql;
+    enum outcome outcome;
+
+    if (!s->sieve || sieve_is_empty(s->sieve))
+        return OUTCOME_OK;
+    outcome = catalog_connection(s->catalog, &sql);
+    if (outcome == OUTCOME_OK)
+        outcome = sieve_resolve(s->sieve, sql);
+    while (outcome == OUTCOME_OK && !s->pipeline.finished && sieve_take(s->sieve, &m))
+        outcome = pipeline_take(&s->pipeline, &m, l->now);
+    return outcome;
+}
+
+/* Straight to the pipeline, but where the server has to compare keys. */
+static enum outcome take_message(struct loop *l, const struct stream_message *m)
+{
+    struct session *s = l->s;
+    enum outcome outcome;
+
+    if (!s->sieve)
+        return pipeline_take(&s->pipeline, m, l->now);
+    outcome = sieve_add(s->sieve, m);
+    return outcome == OUTCOME_OK && sieve_is_full(s->sieve) ? pass_sieve(l) : outcome;
 }
 
 /* Deals with what libpq has; stops when the output is full or the bounds are reached. */
@@ -83,14 +115,14 @@ static enum outcome take_messages(struct loop *l, size_t *bytes)
         step = stream_next(&s->stream, &m, &outcome);
         if (step == STREAM_NONE) {
             l->unread = false;
-            return OUTCOME_OK;
+            return pass_sieve(l);
         }
         if (step != STREAM_MESSAGE)
             return outcome;
         if (m.kind == STREAM_KEEPALIVE)
             l->reply |= m.wants_reply;
         *bytes += m.len;
-        outcome = pipeline_take(&s->pipeline, &m, l->now);
+        outcome = take_message(l, &m);
         if (outcome != OUTCOME_OK || s->pipeline.finished)
             return outcome;
     }
@@ -102,12 +134,38 @@ static enum outcome connection_lost(void)
     return OUTCOME_UNAVAILABLE;
 }
 
-static enum outcome take_input(struct loop *l)
+/* Rows of tables instead of the stream, while it has to wait for them. */
+static enum outcome take_rows(struct loop *l)
+{
+    struct session *s = l->s;
+    size_t bytes = 0;
+    enum outcome outcome = rows_take(&s->rows, l->now, &bytes);
+
+    l->unread = s->rows.unread;
+    if (outcome == OUTCOME_OK && session_is_rows_only(s) && !rows_hold_stream(&s->rows))
+        s->pipeline.finished = true;
+    return outcome;
+}
+
+/* Between two transactions; the sieve has passed on all it had. */
+static enum outcome begin_chunk(struct loop *l)
 {
     struct session *s = l->s;
 
-    l->turn_bytes = 0;
-    encoder_set_clock(s->pipeline.encoder, clock_now());
+    if (!pipeline_at_boundary(&s->pipeline) || output_is_full(l))
+        return OUTCOME_OK;
+    if (s->sieve && !coverage_is_needed(s->pipeline.coverage)) {
+        pipeline_set_coverage(&s->pipeline, s->pipeline.coverage, &s->rows.plan.relations, NULL);
+        sieve_free(s->sieve);
+        s->sieve = NULL;
+    }
+    return rows_next_chunk(&s->rows, l->now, !l->unread && l->turn_bytes == 0);
+}
+
+static enum outcome take_stream(struct loop *l)
+{
+    struct session *s = l->s;
+
     for (int round = 0; round < ROUNDS; round++) {
         size_t bytes = 0;
         bool alive = l->unread || stream_read(&s->stream); /* first what libpq has already */
@@ -121,7 +179,16 @@ static enum outcome take_input(struct loop *l)
         if (l->unread || bytes < FULL_READ)
             break;
     }
-    return OUTCOME_OK;
+    return begin_chunk(l);
+}
+
+static enum outcome take_input(struct loop *l)
+{
+    struct session *s = l->s;
+
+    l->turn_bytes = 0;
+    encoder_set_clock(s->pipeline.encoder, clock_now());
+    return rows_hold_stream(&s->rows) ? take_rows(l) : take_stream(l);
 }
 
 /* ---- output ---- */
@@ -165,6 +232,8 @@ static enum outcome tell_server(struct loop *l, bool ask)
     l->last_status = l->now;
     l->reply = false;
     l->told = l->s->delivery.recorded.lsn;
+    if (session_is_rows_only(l->s))
+        return OUTCOME_OK;
     return stream_feedback(&l->s->stream, l->told, ask) ? OUTCOME_OK : connection_lost();
 }
 
@@ -195,13 +264,49 @@ static usec_t next_ask(const struct loop *l)
     return (l->last_ask > l->gather.last_data ? l->last_ask : l->gather.last_data) + ASK_USEC;
 }
 
-/* With --until the run waits for the stream to get somewhere: a quiet server is asked. */
+/* With --until, or beside rows, the run waits for the stream to get somewhere. */
+static bool waits_for_position(const struct loop *l)
+{
+    const struct session *s = l->s;
+
+    return !rows_hold_stream(&s->rows) && !session_is_rows_only(s) &&
+           (bounds_waiting(&s->bounds) || pipeline_is_unsettled(&s->pipeline));
+}
+
+/* A quiet server is asked. */
 static enum outcome ask_position(struct loop *l)
 {
-    if (!bounds_waiting(&l->s->bounds) || l->now < next_ask(l))
+    if (!waits_for_position(l) || l->now < next_ask(l))
         return OUTCOME_OK;
     l->last_ask = l->now;
     return tell_server(l, true);
+}
+
+/* In mode snapshot what has been committed when all rows are there is the end. */
+static enum outcome end_snapshot(struct loop *l)
+{
+    struct session *s = l->s;
+    PGconn *sql;
+    enum outcome outcome;
+
+    if (s->o->mode != MODE_SNAPSHOT || s->bounds.stop_at || rows_hold_stream(&s->rows) ||
+        rows_are_wanted(&s->rows))
+        return OUTCOME_OK;
+    outcome = catalog_connection(s->catalog, &sql);
+    return outcome == OUTCOME_OK ? bounds_end_now(&s->bounds, sql) : outcome;
+}
+
+static enum outcome show_progress(struct loop *l)
+{
+    struct session *s = l->s;
+
+    if (rows_hold_stream(&s->rows) || rows_are_wanted(&s->rows))
+        rows_show_progress(&s->rows, l->now);
+    else if (s->o->stats && l->now - l->last_stats >= s->o->stats) {
+        l->last_stats = l->now;
+        loop_report(s);
+    }
+    return OUTCOME_OK;
 }
 
 static enum outcome beat(struct loop *l)
@@ -238,6 +343,8 @@ static enum outcome check_stall(struct loop *l)
 {
     bool stalled = l->blocked_since && l->now - l->blocked_since >= l->stall_after;
 
+    if (session_is_rows_only(l->s))
+        return OUTCOME_OK; /* no server waits for the reader */
     if (!stands_unread(l) && !stalled)
         return OUTCOME_OK;
     log_warning("the output has taken nothing for %.3g seconds: giving up the connection until it "
@@ -261,7 +368,8 @@ static enum outcome heed_signals(struct loop *l)
 static enum outcome run_timers(struct loop *l)
 {
     static enum outcome (*const timers[])(struct loop *) = {heed_signals, beat, keep_position,
-                                                            ask_position, check_stall};
+                                                            end_snapshot, ask_position,
+                                                            show_progress, check_stall};
     struct session *s = l->s;
 
     for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
@@ -293,8 +401,12 @@ static usec_t next_timer(const struct loop *l)
 
     earlier(&at, l->now + USEC_PER_SEC);
     earlier(&at, next_settle(l));
-    if (bounds_waiting(&s->bounds))
+    if (waits_for_position(l))
         earlier(&at, next_ask(l));
+    earlier(&at, rows_due(&s->rows, l->now));
+    earlier(&at, rows_progress_due(&s->rows));
+    if (s->o->stats)
+        earlier(&at, l->last_stats + s->o->stats);
     if (l->blocked_since)
         earlier(&at, l->blocked_since + l->stall_after);
     if (!pipeline_at_boundary(&s->pipeline))
@@ -318,13 +430,17 @@ static enum outcome wait_for_something(const struct loop *l)
 {
     const struct output *out = &l->s->delivery.output;
     bool watched = out->kind == OUTPUT_PIPE || out->kind == OUTPUT_SOCKET || l->blocked_since;
-    struct pollfd fds[3] = {
+    bool rows = rows_hold_stream(&l->s->rows);
+    struct pollfd fds[3 + ROWS_MAX_JOBS] = {
         {.fd = signals_fd(), .events = POLLIN},
         {.fd = watched ? out->fd : -1, .events = l->blocked_since ? POLLOUT : 0},
-        {.fd = l->unread ? -1 : PQsocket(l->s->stream.conn), .events = POLLIN},
+        {.fd = l->unread || rows ? -1 : PQsocket(l->s->stream.conn), .events = POLLIN},
     };
+    nfds_t n = 3;
 
-    if (poll(fds, 3, timeout_until(next_timer(l), l->now)) > 0) {
+    if (rows && !l->unread)
+        n += rows_sockets(&l->s->rows, fds + n, ROWS_MAX_JOBS);
+    if (poll(fds, n, timeout_until(next_timer(l), l->now)) > 0) {
         if (fds[0].revents)
             signals_drain();
         if (fds[1].revents & (POLLERR | POLLHUP))
@@ -429,7 +545,7 @@ enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
 /* The rest of a line that has begun to leave is behind the last position, but has to go, too. */
 static bool is_delivered(const struct delivery *d)
 {
-    return d->recorded.lsn == d->emitted.lsn && output_pending(&d->output) == 0;
+    return delivery_is_whole(d) && output_pending(&d->output) == 0;
 }
 
 /*

@@ -22,7 +22,8 @@ void pipeline_release(struct pipeline *p)
 {
     encoder_free(p->encoder);
     pgoutput_release(&p->decoder);
-    free(p->schema_versions);
+    free(p->stream_told.versions);
+    free(p->rows_told.versions);
     *p = (struct pipeline){0};
 }
 
@@ -61,34 +62,47 @@ static enum outcome announce(struct pipeline *p, const struct transaction *t)
 }
 
 /* The version of the relation that was told of last; 0 = none. */
-static uint32_t *told_version(struct pipeline *p, const struct relation *r)
+static uint32_t *told_version(struct told *told, const struct relation *r)
 {
-    if (r->index >= p->nschema_versions) {
+    if (r->index >= told->n) {
         uint32_t n = (r->index + 1) * 2;
 
-        p->schema_versions = realloc(p->schema_versions, n * sizeof(*p->schema_versions));
-        if (!p->schema_versions)
+        told->versions = realloc(told->versions, n * sizeof(*told->versions));
+        if (!told->versions)
             log_out_of_memory();
-        memset(p->schema_versions + p->nschema_versions, 0,
-               (n - p->nschema_versions) * sizeof(*p->schema_versions));
-        p->nschema_versions = n;
+        memset(told->versions + told->n, 0, (n - told->n) * sizeof(*told->versions));
+        told->n = n;
     }
-    return &p->schema_versions[r->index];
+    return &told->versions[r->index];
 }
 
-static enum outcome tell_schema(struct pipeline *p, const struct transaction *t,
+/* Whether the rows of the table have had this description already. */
+static bool told_by_rows(struct pipeline *p, const struct relation *r)
+{
+    for (uint32_t i = 0; p->row_relations && i < p->row_relations->count; i++) {
+        const struct relation *other = p->row_relations->by_index[i];
+
+        if (other->oid == r->oid)
+            return *told_version(&p->rows_told, other) == other->version && relation_same(other, r);
+    }
+    return false;
+}
+
+static enum outcome tell_schema(struct pipeline *p, struct told *told, const struct transaction *t,
                                 const struct relation *r, lsn_t lsn)
 {
-    uint32_t *told;
+    uint32_t *version;
     bool first;
 
     if (!p->o->schema_events)
         return OUTCOME_OK;
-    told = told_version(p, r);
-    if (*told == r->version)
+    version = told_version(told, r);
+    if (*version == r->version)
         return OUTCOME_OK;
-    first = *told == 0;
-    *told = r->version;
+    first = *version == 0;
+    *version = r->version;
+    if (first && told == &p->stream_told && told_by_rows(p, r))
+        return OUTCOME_OK;
     return written(encoder_schema(p->encoder, t, r, lsn, first,
                                   output_buffer(&p->delivery->output)));
 }
@@ -103,7 +117,7 @@ static enum outcome emit(struct pipeline *p, const struct transaction *t, struct
         return OUTCOME_OK;
     outcome = announce(p, t);
     if (outcome == OUTCOME_OK)
-        outcome = tell_schema(p, t, c->relation, c->lsn);
+        outcome = tell_schema(p, &p->stream_told, t, c->relation, c->lsn);
     if (outcome != OUTCOME_OK)
         return outcome;
     p->records++;
@@ -127,22 +141,6 @@ static bool moves_key(const struct change *c)
     return false;
 }
 
-/* Under another key it is another row for whoever keeps the last record of each: d, then c. */
-static enum outcome emit_moved(struct pipeline *p, const struct transaction *t,
-                               const struct change *c)
-{
-    struct change gone = *c, come = *c;
-    enum outcome outcome;
-
-    gone.op = OP_DELETE;
-    gone.new_row = NULL;
-    come.op = OP_INSERT;
-    come.old_kind = OLD_NONE;
-    come.old_row = NULL;
-    outcome = emit(p, t, &gone);
-    return outcome == OUTCOME_OK ? emit(p, t, &come) : outcome;
-}
-
 static const unsigned skip_bits[] = {
     [OP_INSERT] = SKIP_INSERT,
     [OP_UPDATE] = SKIP_UPDATE,
@@ -150,15 +148,80 @@ static const unsigned skip_bits[] = {
     [OP_TRUNCATE] = SKIP_TRUNCATE,
 };
 
+/* Gives the change, or takes its place in the transaction where it is not wanted. */
+static enum outcome give(struct pipeline *p, const struct transaction *t, struct change *c,
+                         bool wanted)
+{
+    if (wanted)
+        return emit(p, t, c);
+    p->seq++;
+    return OUTCOME_OK;
+}
+
+static struct change half_delete(const struct change *c)
+{
+    struct change gone = *c;
+
+    gone.op = OP_DELETE;
+    gone.new_row = NULL;
+    return gone;
+}
+
+static struct change half_insert(const struct change *c)
+{
+    struct change come = *c;
+
+    come.op = OP_INSERT;
+    come.old_kind = OLD_NONE;
+    come.old_row = NULL;
+    return come;
+}
+
+/* Under another key it is another row for whoever keeps the last record of each: d, then c. */
+static enum outcome give_moved(struct pipeline *p, const struct transaction *t,
+                               const struct change *c, enum verdict verdict, bool wanted)
+{
+    struct change gone = half_delete(c), come = half_insert(c);
+    bool both = wanted && verdict == VERDICT_GIVE;
+    enum outcome outcome =
+        give(p, t, &gone, both || (wanted && verdict == VERDICT_GIVE_DELETE));
+
+    return outcome == OUTCOME_OK
+               ? give(p, t, &come, both || (wanted && verdict == VERDICT_GIVE_INSERT))
+               : outcome;
+}
+
+static enum outcome give_half(struct pipeline *p, const struct transaction *t,
+                              const struct change *c, enum verdict verdict, bool wanted)
+{
+    struct change half = verdict == VERDICT_GIVE_DELETE ? half_delete(c) : half_insert(c);
+
+    return give(p, t, &half, wanted);
+}
+
+/* What rows that have been read, or are still to be, tell of the change. */
+static enum verdict judge(struct pipeline *p, const struct change *c)
+{
+    struct covered_table *t;
+
+    if (!p->judging || !c->relation->captured)
+        return VERDICT_GIVE;
+    t = coverage_find(p->coverage, c->relation->oid);
+    return t ? judge_change(&p->judge, t, c, p->comparer) : VERDICT_GIVE;
+}
+
 static enum outcome on_change(struct pipeline *p, const struct transaction *t, struct change *c)
 {
-    if (!c->relation->captured || p->o->skip_ops & skip_bits[c->op]) {
-        p->seq++;
-        return OUTCOME_OK;
-    }
-    if (p->o->key_delimiter && moves_key(c))
-        return emit_moved(p, t, c);
-    return emit(p, t, c);
+    enum verdict verdict = judge(p, c);
+    bool wanted = c->relation->captured && !(p->o->skip_ops & skip_bits[c->op]);
+
+    if (verdict == VERDICT_UNKNOWN)
+        return OUTCOME_MISUSED;
+    if (c->relation->captured && p->o->key_delimiter && moves_key(c))
+        return give_moved(p, t, c, verdict, wanted);
+    if (verdict == VERDICT_GIVE_DELETE || verdict == VERDICT_GIVE_INSERT)
+        return give_half(p, t, c, verdict, wanted);
+    return give(p, t, c, wanted && verdict == VERDICT_GIVE);
 }
 
 static enum outcome on_truncate(struct pipeline *p, const struct event *e)
@@ -186,6 +249,8 @@ static void mark(struct pipeline *p, const struct transaction *t, lsn_t lsn)
         position.commit_time = t->commit_time;
     }
     position.commit_lsn = p->decoder.last_commit;
+    if (p->coverage)
+        position.rows = p->coverage->complete;
     delivery_mark(p->delivery, &position);
 }
 
@@ -216,18 +281,32 @@ static enum outcome resume_cut(struct pipeline *p, const struct transaction *t, 
     return OUTCOME_OK;
 }
 
+static bool is_excluded(const struct pipeline *p, const struct transaction *t)
+{
+    return bounds_exclude(p->bounds, t) && !pipeline_is_unsettled(p);
+}
+
+static void heed_bounds(struct pipeline *p, lsn_t reached)
+{
+    if (bounds_reached(p->bounds, reached) && !pipeline_is_unsettled(p))
+        p->finished = true;
+}
+
 static enum outcome on_begin(struct pipeline *p, const struct transaction *t)
 {
     enum outcome outcome;
     bool again;
 
-    if (!p->cut.open && bounds_exclude(p->bounds, t)) {
+    if (!p->cut.open && is_excluded(p, t)) {
         p->finished = true;
         p->decoder.in_transaction = false; /* it is left to the next run, whole */
         return OUTCOME_OK;
     }
     p->seq = p->skip_to = 0;
     p->announced = false;
+    p->judging = p->coverage && coverage_is_needed(p->coverage);
+    if (p->judging)
+        judge_begin(&p->judge, p->coverage, t->xid);
     outcome = resume_cut(p, t, &again);
     if (outcome == OUTCOME_OK)
         encoder_begin(p->encoder, t, again);
@@ -247,7 +326,7 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
     if (outcome != OUTCOME_OK || p->held)
         return outcome;
     mark(p, t, t->end_lsn);
-    p->finished = p->finished || bounds_reached(p->bounds, t->end_lsn);
+    heed_bounds(p, t->end_lsn);
     return outcome;
 }
 
@@ -255,7 +334,7 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
 static enum outcome on_fate(struct pipeline *p, const struct transaction *t,
                             enum transaction_mark how)
 {
-    if (!bounds_exclude(p->bounds, t))
+    if (!is_excluded(p, t))
         return on_end(p, t, how);
     p->finished = true;
     return OUTCOME_OK;
@@ -271,7 +350,7 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
         m->seq = ++p->seq;
     else if (m->lsn <= p->delivery->emitted.lsn)
         return OUTCOME_OK;
-    else if (bounds_exclude(p->bounds, &(struct transaction){.end_lsn = m->lsn})) {
+    else if (is_excluded(p, &(struct transaction){.end_lsn = m->lsn})) {
         p->finished = pipeline_at_boundary(p);
         return OUTCOME_OK;
     }
@@ -330,7 +409,7 @@ static enum outcome on_keepalive(struct pipeline *p, const struct stream_message
         return OUTCOME_OK;
     if (m->wal_end > p->delivery->emitted.lsn)
         mark(p, NULL, m->wal_end);
-    p->finished = p->finished || bounds_reached(p->bounds, m->wal_end);
+    heed_bounds(p, m->wal_end);
     return bounds_server_time(p->bounds, m->sent, p->catalog);
 }
 
@@ -349,6 +428,49 @@ enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, u
         bounds_spent(p->bounds, p->records, ticks, p->last_change))
         p->finished = true;
     return outcome;
+}
+
+/* ---- rows ---- */
+
+void pipeline_set_coverage(struct pipeline *p, struct coverage *c, const struct relations *relations,
+                           struct comparer *comparer)
+{
+    static struct comparer nobody;
+
+    p->coverage = c;
+    p->row_relations = relations;
+    p->comparer = comparer ? comparer : &nobody;
+}
+
+bool pipeline_is_unsettled(const struct pipeline *p)
+{
+    return p->coverage && (!coverage_whole(p->coverage) ||
+                           coverage_waiting(p->coverage, p->delivery->emitted.lsn) > 0);
+}
+
+void pipeline_begin_rows(struct pipeline *p, lsn_t lsn, usec_t when)
+{
+    p->reading = true;
+    p->rows_lsn = lsn;
+    encoder_snapshot(p->encoder, lsn, when);
+}
+
+enum outcome pipeline_row(struct pipeline *p, const struct relation *r, const struct value *row,
+                          enum row_mark mark, usec_t ticks)
+{
+    enum outcome outcome = tell_schema(p, &p->rows_told, NULL, r, p->rows_lsn);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    p->records++;
+    p->last_change = ticks;
+    return written(encoder_row(p->encoder, r, row, mark, output_buffer(&p->delivery->output)));
+}
+
+void pipeline_end_rows(struct pipeline *p)
+{
+    p->reading = false;
+    mark(p, NULL, 0);
 }
 
 enum outcome pipeline_heartbeat(struct pipeline *p)

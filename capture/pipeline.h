@@ -3,6 +3,9 @@
  *
  * Also keeps count of where in which transaction the output stands, so that after a lost
  * connection the transaction that was cut off goes on at the very record where it stopped.
+ *
+ * Rows of tables take the same way, from pipeline_begin_rows() to pipeline_end_rows(), between two
+ * transactions; and what rows have told already is left out of the stream (snapshot/coverage.h).
  */
 #ifndef CAPTURE_PIPELINE_H
 #define CAPTURE_PIPELINE_H
@@ -13,6 +16,7 @@
 #include "decode/pgoutput.h"
 #include "deliver/delivery.h"
 #include "encode/encoder.h"
+#include "snapshot/coverage.h"
 #include "source/catalog.h"
 #include "source/stream.h"
 
@@ -23,6 +27,12 @@ struct unfinished {
     lsn_t commit_lsn;
     uint32_t seq;   /* of its last event that was dealt with */
     bool announced; /* its BEGIN record has been written */
+};
+
+/* By relation index: the version that --schema-events has told of last, 0 = none. */
+struct told {
+    uint32_t *versions;
+    uint32_t n;
 };
 
 struct pipeline {
@@ -37,8 +47,15 @@ struct pipeline {
     bool announced;
     bool held; /* a PREPARE that is a boundary together with its COMMIT PREPARED only */
     struct unfinished cut;
-    uint32_t *schema_versions; /* by relation index: the version last told by --schema-events */
-    uint32_t nschema_versions;
+    struct told stream_told;
+    struct told rows_told;
+    struct coverage *coverage; /* NULL = no rows are, or were, read */
+    struct judge judge;        /* of the open transaction */
+    bool judging;
+    struct comparer *comparer; /* who compares keys for the judge */
+    const struct relations *row_relations; /* of the rows that are read; NULL = none */
+    bool reading;              /* rows are being given: no boundary */
+    lsn_t rows_lsn;
     uint64_t records; /* written so far */
     usec_t last_change; /* ticks when the last record came; the start of the run at first */
     bool finished;      /* the bounds have been reached */
@@ -55,10 +72,33 @@ enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, u
 /* The connection is gone; the next message comes from a new one that starts at emitted.lsn. */
 void pipeline_interrupt(struct pipeline *p);
 
+/*
+ * Judges changes by c from now on.  relations: those of the rows, for as long as there are any.
+ * comparer: who is asked where the server has to compare; NULL = nobody needs to be.
+ */
+void pipeline_set_coverage(struct pipeline *p, struct coverage *c, const struct relations *relations,
+                           struct comparer *comparer);
+
+/* Rows follow that were read as of that position and time. */
+void pipeline_begin_rows(struct pipeline *p, lsn_t lsn, usec_t when);
+
+/* One of them: a value for each column of r. */
+enum outcome pipeline_row(struct pipeline *p, const struct relation *r, const struct value *row,
+                          enum row_mark mark, usec_t ticks);
+
+/* The rows are a unit that can be accepted: as much as the coverage says. */
+void pipeline_end_rows(struct pipeline *p);
+
+/*
+ * Rows and stream do not fit together yet: rows are still to be read, or the stream has not passed
+ * what they show.  It is no place to end by itself.
+ */
+bool pipeline_is_unsettled(const struct pipeline *p);
+
 /* Between two transactions, in the stream and in the output. */
 static inline bool pipeline_at_boundary(const struct pipeline *p)
 {
-    return !p->decoder.in_transaction && !p->held && !p->cut.open;
+    return !p->reading && !p->decoder.in_transaction && !p->held && !p->cut.open;
 }
 
 /* A heartbeat record; at a boundary only. */

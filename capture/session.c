@@ -11,27 +11,12 @@
 
 /* ---- before any server is asked ---- */
 
-/* A state file that fits wins over any mode but those that read rows whatever was before. */
-static enum outcome check_mode(const struct session *s)
-{
-    enum startup_mode mode = s->o->mode;
-    bool goes_on = s->delivery.resumed && (mode == MODE_INITIAL || mode == MODE_WHEN_NEEDED);
-
-    if (!mode_takes_snapshot(mode) || goes_on)
-        return OUTCOME_OK;
-    log_error("this version of cdcdump does not read the rows of tables, as the startup mode asks");
-    log_hint("The startup modes that work are %s: choose one with -m.", modes_without_snapshot());
-    return OUTCOME_MISUSED;
-}
-
 enum outcome session_open(struct session *s, const struct options *o)
 {
     enum outcome outcome;
 
     *s = (struct session){.o = o};
     outcome = delivery_load_state(&s->delivery, o);
-    if (outcome == OUTCOME_OK)
-        outcome = check_mode(s);
     if (outcome != OUTCOME_OK)
         return outcome;
     s->connector = connector_new(o);
@@ -40,9 +25,22 @@ enum outcome session_open(struct session *s, const struct options *o)
 
 /* ---- is this the server and the slot that we know? ---- */
 
+/* A state file that was written before any row was accepted holds no position to go on from. */
+static bool is_untouched(const struct session *s)
+{
+    const struct coverage *c = &s->delivery.state.coverage;
+
+    if (!s->delivery.state.has_coverage || c->ntables == 0)
+        return false;
+    for (size_t i = 0; i < c->ntables; i++)
+        if (covered_to(c->tables[i])->kind != BOUND_NONE)
+            return false;
+    return true;
+}
+
 static bool has_position(const struct session *s)
 {
-    return s->prepared || s->delivery.resumed;
+    return s->prepared || (s->delivery.resumed && !is_untouched(s));
 }
 
 static enum outcome foreign(const struct session *s, const char *what, const char *theirs,
@@ -213,33 +211,136 @@ static enum outcome check_start_lsn(const struct session *s, lsn_t confirmed, ls
 static enum outcome choose_start(struct session *s, PGconn *sql, const struct slot *slot,
                                  lsn_t created_at)
 {
-    lsn_t start = s->delivery.resumed ? s->delivery.emitted.lsn
-                  : created_at        ? created_at
-                                      : slot->confirmed;
+    bool goes_on = has_position(s);
+    lsn_t start = goes_on      ? s->delivery.emitted.lsn
+                  : created_at ? created_at
+                               : slot->confirmed;
     lsn_t confirmed = created_at ? created_at : slot->confirmed;
     enum outcome outcome = OUTCOME_OK;
 
     if (s->o->start_lsn) {
         outcome = check_start_lsn(s, confirmed, start);
         start = s->o->start_lsn;
-    } else if (!s->delivery.resumed && !created_at && s->o->mode == MODE_LATEST_OFFSET) {
+    } else if (!goes_on && !created_at && s->o->mode == MODE_LATEST_OFFSET) {
         outcome = system_wal_end(sql, &start);
     }
     return outcome == OUTCOME_OK ? delivery_begin(&s->delivery, start) : outcome;
+}
+
+static void set_text(char **to, const char *text)
+{
+    free(*to);
+    *to = xstrdup(text);
 }
 
 static void fill_state(struct session *s)
 {
     struct state *st = &s->delivery.state;
 
+    st->complete = false;
+    st->slot_created |= s->created;
     if (s->delivery.resumed)
         return;
-    st->system_identifier = xstrdup(s->system.identifier);
+    set_text(&st->system_identifier, s->system.identifier);
     st->timeline = s->system.timeline;
-    st->database = xstrdup(s->system.database);
-    st->slot = xstrdup(s->o->slot);
-    st->plugin = xstrdup("pgoutput");
-    st->publication = xstrdup(s->o->publication);
+    set_text(&st->database, s->system.database);
+    set_text(&st->slot, s->o->slot);
+    set_text(&st->plugin, "pgoutput");
+    set_text(&st->publication, s->o->publication);
+}
+
+/* ---- the rows of tables ---- */
+
+/* Modes that read rows do so where no state file says that they have been read. */
+static enum outcome plan_rows(struct session *s)
+{
+    struct state *st = &s->delivery.state;
+    bool takes = mode_takes_snapshot(s->o->mode);
+    bool again = s->delivery.resumed && st->has_coverage && !is_untouched(s);
+
+    rows_init(&s->rows, &(struct rows_context){.o = s->o,
+                                               .connector = s->connector,
+                                               .catalog = s->catalog,
+                                               .selection = &s->selection,
+                                               .pipeline = &s->pipeline,
+                                               .delivery = &s->delivery});
+    if (s->o->mode == MODE_ALWAYS) {
+        coverage_reset(&st->coverage);
+        again = false;
+    }
+    if (takes && (!s->delivery.resumed || s->o->mode == MODE_ALWAYS))
+        st->has_coverage = true;
+    if (!st->has_coverage || !(takes || coverage_is_needed(&st->coverage)))
+        return OUTCOME_OK;
+    st->coverage.uncertain = again && s->delivery.mode != ACK_WRITTEN;
+    if (s->o->start_lsn && !has_position(s)) {
+        log_error("a start position cannot be chosen for a snapshot");
+        log_hint("Leave -I out, or use a startup mode that does not read rows.");
+        return OUTCOME_MISUSED;
+    }
+    return rows_plan(&s->rows, again);
+}
+
+/* A standby's pg_current_snapshot() does not tell which transactions are running. */
+static enum outcome check_primary(PGconn *sql)
+{
+    PGresult *result;
+    enum outcome outcome =
+        sql_query(sql, "look up the server's role", "SELECT pg_is_in_recovery() AS standby", 0,
+                  NULL, &result);
+
+    if (outcome == OUTCOME_OK && result_bool(result, 0, "standby")) {
+        log_error("rows cannot be read from a standby server beside an existing stream");
+        log_hint("Connect to the primary server, or let a consistent snapshot create the slot.");
+        outcome = OUTCOME_MISUSED;
+    }
+    PQclear(result);
+    return outcome;
+}
+
+/* Asks again and again until *answer; the user is told who is waited for. */
+static enum outcome await_answer(struct session *s, PGconn *sql,
+                                 enum outcome (*question)(PGconn *, const struct options *, bool *))
+{
+    enum { PAUSE_USEC = 50000, PATIENCE_SEC = 3 };
+    usec_t told = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
+    bool answer = false;
+
+    for (;;) {
+        enum outcome outcome = question(sql, s->o, &answer);
+
+        if (outcome != OUTCOME_OK || answer)
+            return outcome;
+        if (signals_stop())
+            return OUTCOME_STOPPED;
+        if (told && clock_ticks() >= told) {
+            slot_name_blockers(sql, "rows are read, as they may have changed tables that were not "
+                                    "published yet");
+            told = 0;
+        }
+        clock_pause(PAUSE_USEC);
+    }
+}
+
+/*
+ * Rows are to be read beside a slot that is there already.  Transactions that were running when the
+ * publication got its tables have to end first, as not all they did is sent.  And a slot that is
+ * older than the publication cannot be read from its own position: what has committed up to here
+ * is in the rows then, once nothing of it is running any more.
+ */
+static enum outcome prepare_join(struct session *s, PGconn *sql, lsn_t *start)
+{
+    bool young = false;
+    enum outcome outcome = check_primary(sql);
+
+    if (outcome == OUTCOME_OK)
+        outcome = await_answer(s, sql, publication_is_settled);
+    if (outcome == OUTCOME_OK && !has_position(s))
+        outcome = publication_is_young(sql, s->o, &young);
+    if (outcome != OUTCOME_OK || !young)
+        return outcome;
+    log_verbose("the publication is younger than the replication slot");
+    return system_quiet_point(sql, start);
 }
 
 /* ---- connecting ---- */
@@ -271,20 +372,69 @@ static enum outcome prepare_source(struct session *s, PGconn *sql)
 
     selection_release(&s->selection); /* of an attempt that failed later on */
     outcome = selection_load(&s->selection, sql, s->o);
-    if (outcome == OUTCOME_OK)
-        outcome = publication_set_identity(sql, s->o, &s->selection, !s->delivery.resumed);
+    if (outcome != OUTCOME_OK || session_is_rows_only(s))
+        return outcome; /* which has no use for a publication, but heeds one that is there */
+    outcome = publication_set_identity(sql, s->o, &s->selection, !s->delivery.resumed);
     return outcome == OUTCOME_OK
-               ? publication_prepare(sql, s->o, &s->selection, !s->delivery.resumed)
+               ? publication_prepare(sql, s->o, &s->selection, !has_position(s))
                : outcome;
+}
+
+/* A new slot, and the snapshot that comes with it where rows are to be read. */
+static enum outcome create_slot(struct session *s, PGconn *sql, PGconn *walsender,
+                                lsn_t *created_at)
+{
+    bool export = rows_are_wanted(&s->rows) && s->o->snapshot == SNAPSHOT_CONSISTENT;
+    struct created_slot created;
+    enum outcome outcome = slot_create(walsender, sql, s->o, export, &created);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    s->created = true;
+    *created_at = created.consistent_point;
+    return export ? rows_begin_bulk(&s->rows, created.snapshot, created.consistent_point)
+                  : OUTCOME_OK;
+}
+
+/* The slot, and where its stream begins. */
+static enum outcome prepare_slot(struct session *s, PGconn *sql, PGconn *walsender,
+                                 struct slot *slot)
+{
+    lsn_t created_at = 0;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (session_is_rows_only(s))
+        slot->confirmed = s->system.flushed; /* of no further use */
+    else if (!slot->exists)
+        outcome = create_slot(s, sql, walsender, &created_at);
+    else if (rows_are_wanted(&s->rows))
+        outcome = prepare_join(s, sql, &slot->confirmed);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    fill_state(s);
+    return choose_start(s, sql, slot, created_at);
+}
+
+/*
+ * A run that ends by itself once rows have been given: with nothing left to read there is nothing
+ * left to do, but for changes that were made while they were read.
+ */
+static bool has_ended(const struct session *s)
+{
+    const struct state *st = &s->delivery.state;
+
+    return s->delivery.resumed && mode_ends(s->o->mode) && !rows_are_wanted(&s->rows) &&
+           (st->complete || session_is_rows_only(s));
 }
 
 /* All that only the first connect does.  The slot is created last: it makes the server keep WAL. */
 static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
 {
-    bool must_exist = s->delivery.resumed || s->o->mode == MODE_COMMITTED_OFFSET;
-    lsn_t created_at = 0;
+    bool must_exist = has_position(s) || s->o->mode == MODE_COMMITTED_OFFSET;
     enum outcome outcome;
 
+    if (session_is_rows_only(s) || (s->delivery.state.complete && mode_ends(s->o->mode)))
+        must_exist = false;
     if (!slot->exists && (must_exist || s->o->start_lsn)) /* a new one has nothing from before */
         return slot_missing(s);
     outcome = bounds_init(&s->bounds, s->o, sql);
@@ -292,15 +442,21 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
         outcome = delivery_open_output(&s->delivery, s->o);
     if (outcome == OUTCOME_OK)
         outcome = prepare_source(s, sql);
-    if (outcome == OUTCOME_OK && !slot->exists)
-        outcome = slot_create(walsender, sql, s->o, &created_at);
-    if (outcome == OUTCOME_OK) {
-        fill_state(s);
-        outcome = choose_start(s, sql, slot, created_at);
-    }
     if (outcome != OUTCOME_OK)
         return outcome;
     pipeline_init(&s->pipeline, s->o, s->catalog, &s->delivery, &s->bounds, s->system.database);
+    outcome = plan_rows(s);
+    if (outcome == OUTCOME_OK && has_ended(s)) {
+        log_notice("the rows have been read already: there is nothing left to do");
+        s->pipeline.finished = true;
+    } else if (outcome == OUTCOME_OK) {
+        outcome = prepare_slot(s, sql, walsender, slot);
+    }
+    if (outcome != OUTCOME_OK) {
+        rows_release(&s->rows);
+        pipeline_release(&s->pipeline);
+        return outcome;
+    }
     s->prepared = true;
     return OUTCOME_OK;
 }
@@ -328,7 +484,7 @@ static enum outcome check_after_start(struct session *s, PGconn *sql)
 
 static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **walsender)
 {
-    struct slot slot;
+    struct slot slot = {0};
     enum outcome outcome = connector_connect(s->connector, CONNECTION_REPLICATION, walsender);
 
     if (outcome != OUTCOME_OK)
@@ -339,7 +495,9 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
         outcome = version_check(s->system.version, s->o);
     if (outcome == OUTCOME_OK && has_position(s))
         outcome = check_system(s, *walsender);
-    if (outcome == OUTCOME_OK)
+    else if (outcome == OUTCOME_OK && s->delivery.resumed)
+        outcome = check_state(s);
+    if (outcome == OUTCOME_OK && !session_is_rows_only(s))
         outcome = check_slot(s, sql, &slot);
     if (outcome == OUTCOME_OK && slot.exists && has_position(s))
         outcome = check_slot_position(s, &slot);
@@ -348,11 +506,45 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
     return s->prepared ? prepare_again(s, sql, &slot) : prepare(s, sql, *walsender, &slot);
 }
 
+/* Who judges the changes, and who compares keys for that. */
+static void attach_coverage(struct session *s)
+{
+    struct coverage *c = &s->delivery.state.coverage;
+    bool compares = false;
+
+    if (!s->delivery.state.has_coverage)
+        return;
+    for (size_t i = 0; i < c->ntables; i++)
+        compares |= c->tables[i]->order && !c->tables[i]->order->plain;
+    if (compares && s->o->snapshot == SNAPSHOT_INCREMENTAL && coverage_is_needed(c))
+        s->sieve = sieve_new(c);
+    pipeline_set_coverage(&s->pipeline, c, &s->rows.plan.relations,
+                          s->sieve ? sieve_comparer(s->sieve) : NULL);
+}
+
+/* Rows that have no exported snapshot to be read under take their own. */
+static enum outcome begin_rows(struct session *s)
+{
+    if (!rows_are_wanted(&s->rows) || s->o->snapshot == SNAPSHOT_INCREMENTAL || s->rows.bulk)
+        return OUTCOME_OK;
+    return rows_begin_bulk(&s->rows, NULL, 0);
+}
+
+static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *walsender)
+{
+    enum outcome outcome;
+
+    s->started = true;
+    outcome = stream_start(&s->stream, walsender, s->o, s->delivery.emitted.lsn);
+    return outcome == OUTCOME_OK ? check_after_start(s, sql) : outcome;
+}
+
 enum outcome session_connect(struct session *s)
 {
     PGconn *sql, *walsender = NULL;
     enum outcome outcome;
 
+    s->started = false;
     if (!s->catalog)
         s->catalog = catalog_new(s->connector, s->o, &s->selection);
     catalog_disconnect(s->catalog);
@@ -360,40 +552,112 @@ enum outcome session_connect(struct session *s)
     outcome = catalog_connection(s->catalog, &sql);
     if (outcome == OUTCOME_OK)
         outcome = connect_and_check(s, sql, &walsender);
-    if (outcome != OUTCOME_OK) {
+    if (outcome != OUTCOME_OK || s->pipeline.finished || session_is_rows_only(s))
         PQfinish(walsender);
+    else
+        outcome = start_streaming(s, sql, walsender);
+    if (outcome != OUTCOME_OK || s->pipeline.finished)
         return outcome;
-    }
-    outcome = stream_start(&s->stream, walsender, s->o, s->delivery.emitted.lsn);
-    return outcome == OUTCOME_OK ? check_after_start(s, sql) : outcome;
+    attach_coverage(s);
+    return begin_rows(s);
 }
 
 void session_disconnect(struct session *s)
 {
     stream_close(&s->stream);
+    if (s->prepared)
+        rows_interrupt(&s->rows);
     if (s->catalog)
         catalog_disconnect(s->catalog);
+    sieve_free(s->sieve);
+    s->sieve = NULL;
     if (s->prepared)
         pipeline_interrupt(&s->pipeline);
 }
 
-enum outcome session_drop_slot(struct session *s)
+/* ---- beginning anew, and ending ---- */
+
+static void forget_position(struct session *s)
+{
+    struct delivery *d = &s->delivery;
+
+    if (s->prepared) {
+        rows_release(&s->rows);
+        pipeline_release(&s->pipeline);
+    }
+    s->prepared = s->created = false;
+    d->resumed = false;
+    d->state.slot_created = false;
+    d->state.position = (struct position){.rows = d->state.coverage.last};
+    d->state.has_coverage = true;
+    coverage_reset(&d->state.coverage);
+}
+
+enum outcome session_renew(struct session *s)
+{
+    bool useless = s->started; /* it was the slot that could not give the changes */
+    PGconn *sql;
+    struct slot slot;
+    enum outcome outcome;
+
+    log_notice("taking a new snapshot, as the startup mode asks");
+    outcome = s->prepared ? delivery_cut_unfinished(&s->delivery) : OUTCOME_OK;
+    session_disconnect(s);
+    if (outcome == OUTCOME_OK)
+        outcome = catalog_connection(s->catalog, &sql);
+    if (outcome == OUTCOME_OK)
+        outcome = slot_find(sql, s->o->slot, &slot);
+    if (outcome == OUTCOME_OK && slot.exists && (useless || slot.lost))
+        outcome = slot_drop(sql, s->o->slot);
+    forget_position(s);
+    s->renewed = true;
+    return outcome;
+}
+
+static enum outcome drop_slot(struct session *s)
 {
     PGconn *sql;
     enum outcome outcome = catalog_connection(s->catalog, &sql);
 
-    if (outcome == OUTCOME_OK)
-        outcome = slot_drop(sql, s->o->slot);
-    if (outcome == OUTCOME_OK)
-        delivery_forget_state(&s->delivery);
+    return outcome == OUTCOME_OK ? slot_drop(sql, s->o->slot) : outcome;
+}
+
+/* A slot that this capture has made and that nothing will be read from. */
+static bool is_left_over(const struct session *s)
+{
+    const struct state *st = &s->delivery.state;
+
+    if (s->o->temporary_slot || !st->has_coverage)
+        return false;
+    if (s->created && s->delivery.recorded.rows == 0 && !coverage_whole(&st->coverage))
+        return true;
+    if (s->o->mode != MODE_SNAPSHOT)
+        return false;
+    return (st->slot_created && st->complete) || (s->created && !s->delivery.state_path);
+}
+
+enum outcome session_leave_slot(struct session *s, bool orderly)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    if (s->o->drop_slot_on_stop && orderly && !session_is_rows_only(s)) {
+        outcome = drop_slot(s);
+        if (outcome == OUTCOME_OK)
+            delivery_forget_state(&s->delivery);
+    } else if (is_left_over(s)) {
+        outcome = drop_slot(s);
+    }
     return outcome;
 }
 
 void session_close(struct session *s)
 {
     stream_close(&s->stream);
-    if (s->prepared)
+    sieve_free(s->sieve);
+    if (s->prepared) {
+        rows_release(&s->rows);
         pipeline_release(&s->pipeline);
+    }
     catalog_free(s->catalog);
     selection_release(&s->selection);
     system_release(&s->system);

@@ -10,8 +10,10 @@
 
 #include "capture/bounds.h"
 #include "capture/pipeline.h"
+#include "capture/rows.h"
 #include "cli/options.h"
 #include "deliver/delivery.h"
+#include "snapshot/sieve.h"
 #include "source/catalog.h"
 #include "source/connection.h"
 #include "source/selection.h"
@@ -28,9 +30,14 @@ struct session {
     struct delivery delivery;
     struct bounds bounds;
     struct pipeline pipeline;
+    struct rows rows;
+    struct sieve *sieve; /* NULL = messages go straight to the pipeline */
     struct stream stream;
     bool prepared; /* the first connect has been made: pipeline and bounds are there */
     bool stalled;  /* the connection was given up because the reader stands still */
+    bool created;  /* this run has created the slot */
+    bool started;  /* streaming was asked for, on the present connection */
+    bool renewed;  /* when_needed has begun anew, and rows have not been given since */
 };
 
 /* Locks and reads the state file, opens the output: what needs no server. */
@@ -42,8 +49,24 @@ enum outcome session_connect(struct session *s);
 /* Drops the connections, keeping the place in the stream. */
 void session_disconnect(struct session *s);
 
-/* --drop-slot-on-stop, after a regular end. */
-enum outcome session_drop_slot(struct session *s);
+/*
+ * when_needed, after the position was found to be lost: everything begins anew with the next
+ * connect, behind what the output holds; a slot that is of no use is dropped.
+ */
+enum outcome session_renew(struct session *s);
+
+/* Whether the run reads rows only and has no stream. */
+static inline bool session_is_rows_only(const struct session *s)
+{
+    return s->o->mode == MODE_INITIAL_ONLY;
+}
+
+/*
+ * What is left of the slot in the end: dropped where --drop-slot-on-stop says so, where the mode
+ * leaves none behind, and where this run has made it and given nothing that the next one could go
+ * on from.  orderly: the run has ended in good order.
+ */
+enum outcome session_leave_slot(struct session *s, bool orderly);
 
 void session_close(struct session *s);
 

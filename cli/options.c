@@ -77,6 +77,12 @@ static const struct choice publication_modes[] = {
     {NULL, 0},
 };
 
+static const struct choice snapshot_modes[] = {
+    {"consistent", SNAPSHOT_CONSISTENT},
+    {"incremental", SNAPSHOT_INCREMENTAL},
+    {NULL, 0},
+};
+
 static const struct choice ack_modes[] = {
     {"written", ACK_WRITTEN},
     {"read", ACK_READ},
@@ -91,6 +97,7 @@ struct parsed {
     struct options o;
     int plugin, format, profile; /* one choice each so far: checked, then of no further use */
     bool verbose, quiet;
+    bool snapshot_given, jobs_given, chunk_size_given;
     const char *key_delimiter; /* as typed */
 };
 
@@ -109,7 +116,7 @@ static const struct option_row rows[] = {
     GROUP("What to capture"),
     {'S', "slot", KIND_STRING, AT(o.slot), NULL, NULL, "NAME", "replication slot; created when missing"},
     {'P', "plugin", KIND_CHOICE, AT(plugin), plugins, "plugin", "NAME", "decoding plugin: pgoutput"},
-    {'m', "startup-mode", KIND_CHOICE, AT(o.mode), modes, "startup mode", "MODE", "where to begin without a state file: latest-offset, never, committed-offset"},
+    {'m', "startup-mode", KIND_CHOICE, AT(o.mode), modes, "startup mode", "MODE", "what to do without a state file: initial (default), latest-offset, never, committed-offset, snapshot, initial_only, when_needed, always"},
     {'n', "schema", KIND_LIST, AT(o.schemas), NULL, NULL, "REGEX", "capture these schemas (repeatable)"},
     {'N', "exclude-schema", KIND_LIST, AT(o.exclude_schemas), NULL, NULL, "REGEX", "leave these schemas out"},
     {'t', "table", KIND_LIST, AT(o.tables), NULL, NULL, "REGEX", "capture these tables, by name or schema.name"},
@@ -123,6 +130,12 @@ static const struct option_row rows[] = {
     {0, "drop-slot-on-stop", KIND_FLAG, AT(o.drop_slot_on_stop), NULL, NULL, NULL, "drop slot and state at a regular end"},
     {0, "failover", KIND_FLAG, AT(o.failover), NULL, NULL, NULL, "create the slot as a failover slot (17+)"},
     {0, "two-phase", KIND_FLAG, AT(o.two_phase), NULL, NULL, NULL, "prepared transactions at PREPARE (15+); with --transactions"},
+    GROUP("Snapshot"),
+    {0, "snapshot", KIND_CHOICE, AT(o.snapshot), snapshot_modes, "snapshot mode", "MODE", "consistent (default): all tables as of one point; incremental: chunk by chunk beside the stream"},
+    {'j', "jobs", KIND_COUNT, AT(o.jobs), NULL, "number of jobs", "N", "connections that read rows (default 1)"},
+    {0, "chunk-size", KIND_COUNT, AT(o.chunk_size), NULL, "chunk size", "ROWS", "rows of a chunk (default 8192)"},
+    {0, "chunk-key", KIND_STRING, AT(o.chunk_key), NULL, NULL, "COLUMN", "cut chunks by this column, not by the key"},
+    {0, "snapshot-query", KIND_LIST, AT(o.snapshot_queries), NULL, NULL, "S.T=SELECT", "read the rows of table S.T with this query"},
     GROUP("Records"),
     {'F', "format", KIND_CHOICE, AT(format), formats, "format", "FORMAT", "ndjson"},
     {'e', "envelope", KIND_CHOICE, AT(o.envelope), envelopes, "envelope", "SHAPE", "debezium (default), plain"},
@@ -151,6 +164,8 @@ static const struct option_row rows[] = {
     {0, "retries", KIND_COUNT, AT(o.retries), NULL, "number of retries", "N", "for a server that is away; default endless once connected"},
     {0, "retry-delay", KIND_SECONDS, AT(o.retry_delay), NULL, "retry delay", "SECONDS", "first delay (default 1), doubling up to 30"},
     {0, "status-interval", KIND_SECONDS, AT(o.status_interval), NULL, "status interval", "SECONDS", "feedback to the server (default 10)"},
+    {0, "progress", KIND_FLAG, AT(o.progress), NULL, NULL, NULL, "show how far a snapshot is; default on a terminal"},
+    {0, "stats", KIND_SECONDS, AT(o.stats), NULL, "statistics interval", "SECONDS", "say so often what has been done"},
     {'v', "verbose", KIND_FLAG, AT(verbose), NULL, NULL, NULL, "say more on standard error"},
     {'q', "quiet", KIND_FLAG, AT(quiet), NULL, NULL, NULL, "say errors only"},
     {0, "help", KIND_HELP, 0, NULL, NULL, NULL, "this text"},
@@ -551,6 +566,88 @@ static bool check_position(const struct options *o)
     return true;
 }
 
+/* A number that has to lie between two others. */
+static bool check_range(const char *option, uint64_t n, uint64_t least, uint64_t most)
+{
+    if (n >= least && n <= most)
+        return true;
+    log_error("invalid %s %llu: must be from %llu to %llu", option, (unsigned long long)n,
+              (unsigned long long)least, (unsigned long long)most);
+    return false;
+}
+
+static bool check_snapshot_queries(const struct options *o)
+{
+    for (size_t i = 0; i < o->snapshot_queries.count; i++) {
+        const char *text = o->snapshot_queries.items[i];
+        const char *equals = strchr(text, '=');
+        const char *dot = strchr(text, '.');
+
+        if (equals && dot && dot > text && dot + 1 < equals && equals[1])
+            continue;
+        log_error("invalid snapshot query \"%s\": must be schema.table=SELECT …", text);
+        return false;
+    }
+    return true;
+}
+
+/* Options that belong to chunks, or to rows, have no meaning elsewhere. */
+static bool check_snapshot_use(const struct parsed *p)
+{
+    const struct options *o = &p->o;
+    const char *chunks = o->chunk_key ? "--chunk-key" : p->chunk_size_given ? "--chunk-size" : NULL;
+    const char *given = p->jobs_given               ? "--jobs"
+                        : o->snapshot_queries.count ? "--snapshot-query"
+                        : p->snapshot_given         ? "--snapshot"
+                                                    : NULL;
+
+    if (chunks && o->snapshot != SNAPSHOT_INCREMENTAL) {
+        log_error("%s needs --snapshot=incremental", chunks);
+        return false;
+    }
+    if (given && !mode_takes_snapshot(o->mode)) {
+        log_error("%s needs a startup mode that reads rows", given);
+        log_hint("These are initial, snapshot, initial_only, when_needed and always.");
+        return false;
+    }
+    return true;
+}
+
+/* An incremental snapshot lives beside the stream and tells transactions apart by their end. */
+static bool check_incremental(const struct options *o)
+{
+    if (o->snapshot != SNAPSHOT_INCREMENTAL)
+        return true;
+    if (o->mode == MODE_INITIAL_ONLY) {
+        log_error("--snapshot=incremental and -m initial_only cannot be used together");
+        log_detail("Rows as of one point in time are what a consistent snapshot gives.");
+        log_hint("Use -m snapshot for rows and the changes that were made while they were read.");
+        return false;
+    }
+    if (o->two_phase) {
+        log_error("--snapshot=incremental and --two-phase cannot be used together");
+        log_detail("Rows show a transaction when it has committed, not when it is prepared.");
+        return false;
+    }
+    if (o->binary) {
+        log_error("--snapshot=incremental and -o binary cannot be used together");
+        log_detail("Keys are compared by their text.");
+        return false;
+    }
+    if (o->jobs > 1)
+        log_warning("an incremental snapshot reads with one connection: --jobs has no effect");
+    return true;
+}
+
+static bool check_snapshot(const struct parsed *p)
+{
+    const struct options *o = &p->o;
+
+    return check_range("number of jobs", o->jobs, 1, 64) &&
+           check_range("chunk size", o->chunk_size, 1, 1000000000) && check_snapshot_queries(o) &&
+           check_snapshot_use(p) && check_incremental(o);
+}
+
 static bool validate(struct parsed *p)
 {
     struct options *o = &p->o;
@@ -563,7 +660,7 @@ static bool validate(struct parsed *p)
         o->publication = o->slot ? xasprintf("cdcdump_%s", o->slot) : "";
     return check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
            check_plugin_options(o) && check_key_delimiter(p) && check_output(o) &&
-           check_position(o);
+           check_position(o) && check_snapshot(p);
 }
 
 /* ---- the command line ---- */
@@ -616,6 +713,15 @@ static const char *culprit(char **argv)
     return argv[optind - 1];
 }
 
+/* Options whose default is as good a value as any: that they were given says something. */
+static void note_given(struct parsed *p, const struct option_row *row)
+{
+    p->o.retries_given |= row->offset == AT(o.retries);
+    p->snapshot_given |= row->offset == AT(o.snapshot);
+    p->jobs_given |= row->offset == AT(o.jobs);
+    p->chunk_size_given |= row->offset == AT(o.chunk_size);
+}
+
 static enum options_result parse_words(struct parsed *p, int argc, char **argv)
 {
     struct option longs[NROWS + 1];
@@ -637,8 +743,7 @@ static enum options_result parse_words(struct parsed *p, int argc, char **argv)
             return print_about(row->kind);
         if (!set_value(row, p, optarg))
             return usage_error();
-        if (row->offset == AT(o.retries))
-            p->o.retries_given = true;
+        note_given(p, row);
     }
     return OPTIONS_RUN;
 }
@@ -659,6 +764,8 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
         .o = {.replica_identity = "keep",
               .retries = UINT64_MAX,
               .retry_delay = USEC_PER_SEC,
+              .jobs = 1,
+              .chunk_size = 8192,
               .status_interval = 10 * USEC_PER_SEC},
     };
     enum options_result result;
@@ -681,8 +788,7 @@ bool mode_takes_snapshot(enum startup_mode mode)
     return mode != MODE_LATEST_OFFSET && mode != MODE_NEVER && mode != MODE_COMMITTED_OFFSET;
 }
 
-const char *modes_without_snapshot(void)
+bool mode_ends(enum startup_mode mode)
 {
-    return "latest-offset, never (no_data, schema_only), committed-offset (schema_only_recovery, "
-           "recovery)";
+    return mode == MODE_SNAPSHOT || mode == MODE_INITIAL_ONLY;
 }

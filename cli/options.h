@@ -30,6 +30,8 @@ enum startup_mode {
     MODE_ALWAYS,
 };
 
+enum snapshot_mode { SNAPSHOT_CONSISTENT, SNAPSHOT_INCREMENTAL };
+
 enum publication_mode { PUBLICATION_FILTERED, PUBLICATION_ALL_TABLES, PUBLICATION_EXISTING };
 
 enum ack_mode { ACK_BY_OUTPUT, ACK_WRITTEN, ACK_READ };
@@ -80,6 +82,16 @@ struct options {
     bool two_phase;
     bool binary; /* -o binary=true */
     usec_t status_interval;
+
+    /* snapshot */
+    enum snapshot_mode snapshot;
+    uint64_t jobs;       /* connections that read rows */
+    uint64_t chunk_size; /* rows */
+    const char *chunk_key; /* NULL = the primary key */
+    struct string_list snapshot_queries; /* schema.table=SELECT … */
+    bool progress;
+    usec_t stats; /* 0 = off */
+
     bool retries_given;
     uint64_t retries; /* UINT64_MAX = endless */
     usec_t retry_delay;
@@ -119,10 +131,10 @@ enum options_result { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_BAD };
  */
 enum options_result options_parse(struct options *o, int argc, char **argv);
 
-/* Whether the mode reads the rows of tables; those modes are not part of this version. */
+/* Whether the mode reads the rows of tables. */
 bool mode_takes_snapshot(enum startup_mode mode);
 
-/* The names of the modes that work, for messages: "latest-offset, never, …". */
-const char *modes_without_snapshot(void);
+/* Whether a run in this mode ends by itself once it has given the rows. */
+bool mode_ends(enum startup_mode mode);
 
 #endif

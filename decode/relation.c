@@ -98,7 +98,7 @@ static bool same_column(const struct column *a, const struct column *b)
            strcmp(a->name, b->name) == 0;
 }
 
-static bool same_description(const struct relation *a, const struct relation *b)
+bool relation_same(const struct relation *a, const struct relation *b)
 {
     if (!a->schema || a->identity != b->identity || a->ncolumns != b->ncolumns ||
         strcmp(a->schema, b->schema) != 0 || strcmp(a->name, b->name) != 0)
@@ -113,7 +113,7 @@ struct relation *relations_put(struct relations *rs, struct relation *r, bool *c
 {
     struct relation *cached = relations_find(rs, r->oid);
 
-    *changed = !cached || !same_description(cached, r);
+    *changed = !cached || !relation_same(cached, r);
     if (!*changed) {
         relation_clear(r);
         return cached;

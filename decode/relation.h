@@ -33,6 +33,9 @@ struct relation *relations_find(struct relations *rs, uint32_t oid);
  */
 struct relation *relations_put(struct relations *rs, struct relation *r, bool *changed);
 
+/* Whether two descriptions say the same, but for what the catalog has filled in. */
+bool relation_same(const struct relation *a, const struct relation *b);
+
 /* Frees what a relation owns, for one that was not put into a cache. */
 void relation_clear(struct relation *r);
 

@@ -172,10 +172,10 @@ static void describe_output(struct delivery *d, uint64_t length)
 
 static enum outcome record(struct delivery *d, const struct ledger_entry *entry)
 {
+    d->state.position = entry->position;
     if (d->state_path) {
         enum outcome outcome;
 
-        d->state.position = entry->position;
         describe_output(d, entry->end);
         outcome = state_save(&d->state, d->state_path);
         if (outcome != OUTCOME_OK)
@@ -183,6 +183,8 @@ static enum outcome record(struct delivery *d, const struct ledger_entry *entry)
     }
     d->recorded = entry->position;
     d->recorded_end = entry->end;
+    if (d->state.has_coverage)
+        coverage_forget(&d->state.coverage, &d->recorded);
     return OUTCOME_OK;
 }
 
@@ -192,6 +194,7 @@ enum outcome delivery_begin(struct delivery *d, lsn_t lsn)
 
     entry.position.lsn = lsn;
     d->emitted = entry.position;
+    d->ledger = (struct ledger){0}; /* of positions that were given up, if any */
     return record(d, &entry);
 }
 
@@ -251,7 +254,7 @@ enum outcome delivery_complete(struct delivery *d)
 {
     struct ledger_entry entry = {.end = d->boundary, .position = d->recorded};
 
-    if (d->output.kind != OUTPUT_FILE || d->recorded.lsn != d->emitted.lsn)
+    if (!delivery_is_whole(d) || (d->output.kind != OUTPUT_FILE && !d->state.complete))
         return OUTCOME_OK;
     d->complete = true;
     return record(d, &entry);

@@ -59,6 +59,12 @@ static inline bool delivery_owes_output(const struct delivery *d)
     return d->boundary != d->recorded_end;
 }
 
+/* Whether all that has been appended is accepted and on record. */
+static inline bool delivery_is_whole(const struct delivery *d)
+{
+    return d->recorded.lsn == d->emitted.lsn && d->recorded.rows == d->emitted.rows;
+}
+
 /* Accepts and records what has left so far.  See above. */
 enum outcome delivery_accept(struct delivery *d);
 
@@ -71,7 +77,7 @@ enum outcome delivery_settle(struct delivery *d);
  */
 enum outcome delivery_cut_unfinished(struct delivery *d);
 
-/* The run has ended in good order: a regular file's record says so. */
+/* The run has ended in good order: the record of a regular file says so, and that of the mode. */
 enum outcome delivery_complete(struct delivery *d);
 
 /* SIGHUP: opens the output file anew.  At the end of a transaction only. */

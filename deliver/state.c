@@ -15,7 +15,7 @@
 #include "base/log.h"
 #include "base/lsn.h"
 
-enum { FORMAT_VERSION = 1, MAX_SIZE = 1024 * 1024 };
+enum { FORMAT_VERSION = 1, MAX_SIZE = 256 * 1024 * 1024 };
 
 void state_release(struct state *s)
 {
@@ -25,6 +25,7 @@ void state_release(struct state *s)
     free(s->plugin);
     free(s->publication);
     free(s->output.path);
+    coverage_release(&s->coverage);
     *s = (struct state){0};
 }
 
@@ -103,31 +104,45 @@ static enum outcome refused(const char *path, const char *what)
     return OUTCOME_MISUSED;
 }
 
+static bool read_all(int fd, char *text, size_t size)
+{
+    size_t len = 0;
+
+    while (len < size) {
+        ssize_t n = read(fd, text + len, size - len);
+
+        if (n == 0)
+            return true;
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0)
+            len += (size_t)n;
+    }
+    return true;
+}
+
 /* The file's text, NULL (errno is set) when it cannot be read or is too large to be one. */
 static char *read_file(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *text;
-    size_t len = 0;
-    ssize_t n = 1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), saved;
+    struct stat st;
+    char *text = NULL;
 
     if (fd < 0)
         return NULL;
-    text = xcalloc(MAX_SIZE + 1, 1);
-    while (n > 0 && len < MAX_SIZE) {
-        n = read(fd, text + len, MAX_SIZE - len);
-        if (n < 0 && errno == EINTR)
-            n = 1;
-        else if (n > 0)
-            len += (size_t)n;
+    if (fstat(fd, &st) != 0 || st.st_size > MAX_SIZE) {
+        errno = st.st_size > MAX_SIZE ? EFBIG : errno;
+    } else {
+        text = xcalloc((size_t)st.st_size + 1, 1);
+        if (!read_all(fd, text, (size_t)st.st_size)) {
+            free(text);
+            text = NULL;
+        }
     }
+    saved = errno;
     close(fd);
-    if (n >= 0 && len < MAX_SIZE)
-        return text;
-    if (n >= 0)
-        errno = EFBIG;
-    free(text);
-    return NULL;
+    errno = saved;
+    return text;
 }
 
 static uint32_t check_value(const cJSON *json)
@@ -215,6 +230,21 @@ static bool take_output(const cJSON *json, struct accepted_file *out)
     return true;
 }
 
+static bool take_phase(const cJSON *json, struct state *s)
+{
+    const char *phase = text_member(json, "phase");
+    const cJSON *snapshot = cJSON_GetObjectItemCaseSensitive(json, "snapshot");
+
+    s->slot_created = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "slot_created"));
+    s->complete = phase && strcmp(phase, "complete") == 0;
+    s->has_coverage = cJSON_IsObject(snapshot);
+    if (s->has_coverage && !coverage_from_json(&s->coverage, snapshot))
+        return false;
+    s->position.rows = s->coverage.last;
+    return phase && (s->complete || strcmp(phase, "streaming") == 0 ||
+                     (s->has_coverage && strcmp(phase, "snapshot") == 0));
+}
+
 static bool take_members(const cJSON *json, struct state *s)
 {
     uint64_t time = 0;
@@ -227,8 +257,7 @@ static bool take_members(const cJSON *json, struct state *s)
            take_lsn(json, "lsn", &s->position.lsn) && s->position.lsn != 0 &&
            take_lsn(json, "commit_lsn", &s->position.commit_lsn) &&
            take_u32(json, "xid", &s->position.xid) && take_u64(json, "commit_time_us", &time) &&
-           text_member(json, "phase") && strcmp(text_member(json, "phase"), "streaming") == 0 &&
-           take_output(json, &s->output);
+           take_phase(json, s) && take_output(json, &s->output);
     s->position.commit_time = (usec_t)time;
     return good;
 }
@@ -317,6 +346,14 @@ static void add_output(cJSON *json, const struct accepted_file *out)
     cJSON_AddBoolToObject(item, "complete", out->complete);
 }
 
+static const char *phase(const struct state *s)
+{
+    if (s->complete)
+        return "complete";
+    return s->has_coverage && !coverage_whole_at(&s->coverage, &s->position) ? "snapshot"
+                                                                             : "streaming";
+}
+
 /* The text of the file; the caller frees it. */
 static char *print(const struct state *s)
 {
@@ -334,7 +371,12 @@ static char *print(const struct state *s)
     add_lsn(json, "commit_lsn", s->position.commit_lsn);
     cJSON_AddNumberToObject(json, "xid", s->position.xid);
     add_u64(json, "commit_time_us", (uint64_t)s->position.commit_time);
-    cJSON_AddStringToObject(json, "phase", "streaming");
+    cJSON_AddStringToObject(json, "phase", phase(s));
+    cJSON_AddBoolToObject(json, "slot_created", s->slot_created);
+    if (s->has_coverage)
+        cJSON_AddItemToObject(json, "snapshot", coverage_to_json(&s->coverage, &s->position));
+    else
+        cJSON_AddNullToObject(json, "snapshot");
     add_output(json, &s->output);
     add_crc(json, check_value(json));
     text = cJSON_Print(json);

@@ -10,7 +10,16 @@
  *     database, slot, plugin, publication
  *     lsn                 acknowledged position: where to go on
  *     commit_lsn, xid, commit_time_us   of the last accepted transaction
- *     phase               "streaming"
+ *     phase               "snapshot": rows of tables are still to be read; "streaming"; "complete":
+ *                         the run has ended by itself, as its startup mode says
+ *     slot_created        whether a capture with this file created the slot
+ *     snapshot            null where no rows were read; else
+ *         step            number of the snapshot's last step that was accepted
+ *         snapshots       step, seen, until: those under which rows were read and which the stream
+ *                         has not passed; seen is the text of a pg_snapshot, until an LSN
+ *         tables          oid, table: every table whose rows are given; read: "all", "none", or the
+ *                         key (texts) up to which; key: names of the key's columns; chunks: step,
+ *                         to: what was read beyond that under the snapshots above
  *     output              regular files: path, device, inode, length of the accepted part, crc32
  *                         of its last up to 4096 bytes, and whether the run that wrote it ended in
  *                         good order (complete), so that nothing of ours lies behind; else null
@@ -25,6 +34,7 @@
 #include <sys/types.h>
 
 #include "cdcdump.h"
+#include "snapshot/coverage.h"
 
 /* The accepted part of a regular output file. */
 struct accepted_file {
@@ -46,6 +56,10 @@ struct state {
     char *plugin;
     char *publication;
     struct position position;
+    bool slot_created;
+    bool complete;     /* the run has ended by itself */
+    bool has_coverage; /* rows are, or were, read: coverage says which */
+    struct coverage coverage;
     struct accepted_file output;
 };
 

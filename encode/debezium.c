@@ -14,6 +14,8 @@
  *   ,"xmin":null,"commit_lsn":…,"tx_seq":   rest of tail
  *   seq},"op":"c"
  *   ,"ts_ms":…,"ts_us":…,"ts_ns":…} clock: once per wake-up
+ *
+ * Rows of a snapshot differ in `after` and in nothing else: their source is layout->rows.
  */
 #include "encode/envelope.h"
 #include "encode/value.h"
@@ -36,13 +38,16 @@ static void set_clock(struct envelope_context *x)
 }
 
 /* Up to where the event's LSN goes into `sequence`.  Zero is "none" and written as null. */
-static void render_head(struct envelope_context *x, struct buf *b, usec_t when, lsn_t previous)
+static void render_head(struct envelope_context *x, struct buf *b, usec_t when,
+                        const char *snapshot, lsn_t previous)
 {
     buf_add_str(b, ",\"source\":{\"version\":\"" CDCDUMP_VERSION
                    "\",\"connector\":\"postgresql\",\"name\":");
     buf_add_buf(b, &x->server_name);
     add_time(b, ",\"ts_ms\":", when / 1000);
-    buf_add_str(b, ",\"snapshot\":\"false\",\"db\":");
+    buf_add_str(b, ",\"snapshot\":\"");
+    buf_add_str(b, snapshot);
+    buf_add_str(b, "\",\"db\":");
     buf_add_buf(b, &x->database);
     buf_add_str(b, ",\"sequence\":\"[");
     if (previous) {
@@ -77,7 +82,7 @@ static void render_tail(struct buf *b, const struct transaction *t)
 static void begin(struct envelope_context *x, const struct transaction *t)
 {
     x->head.len = x->middle.len = x->tail.len = 0;
-    render_head(x, &x->head, t->commit_time, t->previous_commit);
+    render_head(x, &x->head, t->commit_time, "false", t->previous_commit);
     render_middle(&x->middle, t->commit_time);
     render_tail(&x->tail, t);
 }
@@ -146,16 +151,37 @@ static bool change(struct envelope_context *x, const struct transaction *t, cons
 }
 
 /* The source block of what stands outside of transactions, or of a table. */
-static void add_free_source(struct envelope_context *x, struct buf *b, const char *schema,
-                            const char *table, lsn_t lsn)
+static void add_free_source(struct envelope_context *x, struct buf *b, usec_t when,
+                            const char *snapshot, const char *schema, const char *table, lsn_t lsn)
 {
-    render_head(x, b, x->now, 0);
+    render_head(x, b, when, snapshot, 0);
     buf_add_u64(b, lsn);
-    render_middle(b, x->now);
+    render_middle(b, when);
     add_table(b, schema, table);
     buf_add_str(b, "null,\"lsn\":");
     buf_add_u64(b, lsn);
     buf_add_str(b, ",\"xmin\":null,\"commit_lsn\":null,\"tx_seq\":null}");
+}
+
+static void describe_rows(struct envelope_context *x, struct layout *l, enum row_mark mark)
+{
+    static const char *const marks[] = {
+        [ROW_CONSISTENT] = "true", [ROW_LAST] = "last", [ROW_INCREMENTAL] = "incremental"};
+
+    add_free_source(x, &l->rows, x->snapshot_time, marks[mark], l->relation->schema,
+                    l->relation->name, x->snapshot_lsn);
+    buf_add_str(&l->rows, ",\"op\":\"r\"");
+}
+
+static bool row(struct envelope_context *x, const struct value *values, const struct layout *l,
+                struct buf *b)
+{
+    buf_add_str(b, "{\"before\":null,\"after\":");
+    if (!layout_add_row(l, values, ROW_ALL, b, &x->scratch, x->snapshot_lsn))
+        return false;
+    buf_add_buf(b, &l->rows);
+    buf_add_buf(b, &x->clock);
+    return true;
 }
 
 /* Records begin with a brace, sources with a comma. */
@@ -177,7 +203,7 @@ static bool message(struct envelope_context *x, const struct transaction *t,
         add_source(x, b, &table, m->lsn, m->seq);
         buf_release(&table);
     } else {
-        add_free_source(x, b, "", "", m->lsn);
+        add_free_source(x, b, x->now, "false", "", "", m->lsn);
     }
     drop_comma(b, start);
     buf_add_str(b, ",\"op\":\"m\"");
@@ -274,7 +300,7 @@ static void schema(struct envelope_context *x, const struct transaction *t,
     struct buf id;
 
     (void)t;
-    add_free_source(x, b, r->schema, r->name, lsn);
+    add_free_source(x, b, x->now, "false", r->schema, r->name, lsn);
     drop_comma(b, start);
     buf_add(b, x->clock.data, x->clock.len - 1);
     buf_init(&id, 128);
@@ -306,6 +332,8 @@ const struct envelope envelope_debezium = {
     .begin = begin,
     .describe = describe,
     .change = change,
+    .describe_rows = describe_rows,
+    .row = row,
     .message = message,
     .transaction = transaction,
     .schema = schema,

@@ -65,6 +65,7 @@ struct encoder *encoder_new(const struct options *o, const char *database)
     json_add_name(&x->server_name, o->server_name ? o->server_name : database);
     json_add_name(&x->database, database);
     layouts_init(&x->layouts);
+    layouts_init(&x->row_layouts);
     return e;
 }
 
@@ -83,6 +84,7 @@ void encoder_free(struct encoder *e)
     buf_release(&x->middle);
     buf_release(&x->tail);
     layouts_release(&x->layouts);
+    layouts_release(&x->row_layouts);
     free(e);
 }
 
@@ -108,22 +110,27 @@ static void add_other_key(const struct encoder *e, const char *name, const struc
     add_delimiter(e, b);
 }
 
-/* The key of a row, with its delimiter. */
-static bool add_row_key(struct encoder *e, const struct change *c, const struct layout *l,
-                        struct buf *b)
+/* The key of a row (NULL: there is none), with its delimiter. */
+static bool add_row_key(struct encoder *e, const struct value *row, lsn_t lsn,
+                        const struct layout *l, struct buf *b)
 {
-    const struct value *row = c->new_row ? c->new_row : c->old_row;
-
-    if (row && l->has_key && !layout_add_row(l, row, ROW_KEY, b, &e->x.scratch, c->lsn))
+    if (row && l->has_key && !layout_add_row(l, row, ROW_KEY, b, &e->x.scratch, lsn))
         return false;
     add_delimiter(e, b);
     return true;
 }
 
-static struct layout *layout_of(struct encoder *e, const struct relation *r)
+static bool add_change_key(struct encoder *e, const struct change *c, const struct layout *l,
+                           struct buf *b)
+{
+    return add_row_key(e, c->new_row ? c->new_row : c->old_row, c->lsn, l, b);
+}
+
+static struct layout *layout_of(struct encoder *e, struct layouts *layouts,
+                                const struct relation *r)
 {
     bool fresh;
-    struct layout *l = layouts_get(&e->x.layouts, r, &fresh);
+    struct layout *l = layouts_get(layouts, r, &fresh);
 
     if (fresh)
         e->envelope->describe(&e->x, l);
@@ -152,9 +159,9 @@ bool encoder_change(struct encoder *e, const struct transaction *t, const struct
                     struct buf *b)
 {
     size_t start = b->len;
-    struct layout *l = layout_of(e, c->relation);
+    struct layout *l = layout_of(e, &e->x.layouts, c->relation);
 
-    if ((e->o->key_delimiter && !add_row_key(e, c, l, b)) ||
+    if ((e->o->key_delimiter && !add_change_key(e, c, l, b)) ||
         !e->envelope->change(&e->x, t, c, l, b)) {
         b->len = start;
         return false;
@@ -162,10 +169,38 @@ bool encoder_change(struct encoder *e, const struct transaction *t, const struct
     buf_add_char(b, '\n');
     l->changes++;
     if (c->op == OP_DELETE && e->o->tombstones) {
-        if (!add_row_key(e, c, l, b))
+        if (!add_change_key(e, c, l, b))
             return false;
         buf_add_char(b, '\n');
     }
+    return true;
+}
+
+void encoder_snapshot(struct encoder *e, lsn_t lsn, usec_t when)
+{
+    e->x.snapshot_lsn = lsn;
+    e->x.snapshot_time = when;
+    e->x.snapshots++;
+}
+
+bool encoder_row(struct encoder *e, const struct relation *r, const struct value *row,
+                 enum row_mark mark, struct buf *b)
+{
+    size_t start = b->len;
+    struct layout *l = layout_of(e, &e->x.row_layouts, r);
+
+    if (l->rows_of != e->x.snapshots || l->rows_mark != mark) {
+        l->rows.len = 0;
+        e->envelope->describe_rows(&e->x, l, mark);
+        l->rows_of = e->x.snapshots;
+        l->rows_mark = mark;
+    }
+    if ((e->o->key_delimiter && !add_row_key(e, row, e->x.snapshot_lsn, l, b)) ||
+        !e->envelope->row(&e->x, row, l, b)) {
+        b->len = start;
+        return false;
+    }
+    buf_add_char(b, '\n');
     return true;
 }
 

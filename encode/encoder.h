@@ -28,6 +28,13 @@ void encoder_begin(struct encoder *e, const struct transaction *t, bool again);
 bool encoder_change(struct encoder *e, const struct transaction *t, const struct change *c,
                     struct buf *b);
 
+/* Rows from now on are read as of this position and time, which their records carry. */
+void encoder_snapshot(struct encoder *e, lsn_t lsn, usec_t when);
+
+/* One row of a table, one record `r`; row has a value for each column of the relation. */
+bool encoder_row(struct encoder *e, const struct relation *r, const struct value *row,
+                 enum row_mark mark, struct buf *b);
+
 /* A logical message; t is NULL for one outside of a transaction. */
 bool encoder_message(struct encoder *e, const struct transaction *t, const struct message *m,
                      struct buf *b);

@@ -16,9 +16,13 @@
 struct envelope_context {
     struct buf server_name; /* JSON strings, quotes included */
     struct buf database;
-    struct layouts layouts;
+    struct layouts layouts;     /* of the stream's relations */
+    struct layouts row_layouts; /* of those that rows are read by, which may be newer */
     struct buf scratch;
     usec_t now;
+    lsn_t snapshot_lsn; /* of rows that are read from tables */
+    usec_t snapshot_time;
+    uint32_t snapshots; /* so far: tells layouts when their fragment for rows is out of date */
 
     /* fragments that stay the same for many records; what they hold is the envelope's affair */
     struct buf clock;  /* until the time of writing is set anew */
@@ -34,6 +38,10 @@ struct envelope {
     void (*describe)(struct envelope_context *x, struct layout *l);
     bool (*change)(struct envelope_context *x, const struct transaction *t, const struct change *c,
                    const struct layout *l, struct buf *b);
+    /* fills layout->rows, what all rows of a table with that mark have in common */
+    void (*describe_rows)(struct envelope_context *x, struct layout *l, enum row_mark mark);
+    bool (*row)(struct envelope_context *x, const struct value *row, const struct layout *l,
+                struct buf *b);
     bool (*message)(struct envelope_context *x, const struct transaction *t,
                     const struct message *m, struct buf *b);
     void (*transaction)(struct envelope_context *x, const struct transaction *t,

@@ -20,6 +20,7 @@ static void clear(struct layout *l)
     l->ncolumns = 0;
     l->prefixes.len = 0;
     l->table.len = 0;
+    l->rows_of = 0;
     l->has_key = false;
 }
 
@@ -29,6 +30,7 @@ void layouts_release(struct layouts *ls)
         clear(&ls->by_index[i]);
         buf_release(&ls->by_index[i].prefixes);
         buf_release(&ls->by_index[i].table);
+        buf_release(&ls->by_index[i].rows);
     }
     free(ls->by_index);
     layouts_init(ls);
@@ -74,6 +76,7 @@ static void make(struct layout *l, const struct relation *r)
     if (!l->prefixes.data) {
         buf_init(&l->prefixes, 64u * (r->ncolumns + 1u));
         buf_init(&l->table, 256);
+        buf_init(&l->rows, 512);
     }
     clear(l);
     l->columns = xcalloc(r->ncolumns, sizeof(*l->columns));

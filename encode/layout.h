@@ -28,6 +28,9 @@ struct layout {
     bool has_key;
     struct buf prefixes;
     struct buf table; /* the envelope's fragment that names the table */
+    struct buf rows;  /* its fragment for rows of a snapshot, */
+    uint32_t rows_of; /* of that one; 0 = none yet */
+    enum row_mark rows_mark;
     uint64_t changes; /* of the open transaction, for its END record */
 };
 

@@ -4,7 +4,7 @@
  *   {"op":"c","lsn":"0/16B3748","commit_lsn":"0/16B3780","seq":3,"xid":555,"ts":"…Z",
  *    "schema":"public","table":"products","key":{…},"row":{…},"old":{…}}
  *
- * op: c u d t m, and begin end prepare commit_prepared rollback_prepared schema heartbeat for the
+ * op: r c u d t m, and begin end prepare commit_prepared rollback_prepared schema heartbeat for the
  * records that are off by default.  What does not apply is null.
  */
 #include "base/clock.h"
@@ -129,6 +129,31 @@ static bool change(struct envelope_context *x, const struct transaction *t, cons
     return true;
 }
 
+/* Everything in front of the key: rows differ in nothing else before it. */
+static void describe_rows(struct envelope_context *x, struct layout *l, enum row_mark mark)
+{
+    (void)mark;
+    add_lsn(&l->rows, "{\"op\":\"r\",\"lsn\":", x->snapshot_lsn);
+    buf_add_str(&l->rows, ",\"commit_lsn\":null,\"seq\":null,\"xid\":null,\"ts\":");
+    add_timestamp(&l->rows, x->snapshot_time);
+    buf_add_buf(&l->rows, &l->table);
+}
+
+static bool row(struct envelope_context *x, const struct value *values, const struct layout *l,
+                struct buf *b)
+{
+    buf_add_buf(b, &l->rows);
+    if (!l->has_key)
+        buf_add_str(b, "null");
+    else if (!layout_add_row(l, values, ROW_KEY, b, &x->scratch, x->snapshot_lsn))
+        return false;
+    buf_add_str(b, ",\"row\":");
+    if (!layout_add_row(l, values, ROW_ALL, b, &x->scratch, x->snapshot_lsn))
+        return false;
+    buf_add_str(b, ",\"old\":null}");
+    return true;
+}
+
 static bool message(struct envelope_context *x, const struct transaction *t,
                     const struct message *m, struct buf *b)
 {
@@ -224,6 +249,8 @@ const struct envelope envelope_plain = {
     .begin = begin,
     .describe = describe,
     .change = change,
+    .describe_rows = describe_rows,
+    .row = row,
     .message = message,
     .transaction = transaction,
     .schema = schema,

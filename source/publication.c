@@ -204,6 +204,86 @@ enum outcome publication_prepare(PGconn *sql, const struct options *o, const str
     return o->publication_mode == PUBLICATION_EXISTING ? warn_unpublished(sql, o, s) : OUTCOME_OK;
 }
 
+/* ---- what it sends ---- */
+
+/* Column lists and row filters came with 15, and with them columns in pg_publication_tables. */
+static const char *listed_tables(const PGconn *sql)
+{
+    if (PQserverVersion(sql) >= 150000)
+        return "SELECT schemaname, tablename, attnames::text[] AS columns, rowfilter AS filter"
+               "  FROM pg_publication_tables WHERE pubname = $2";
+    return "SELECT schemaname, tablename, NULL::text[] AS columns, NULL::text AS filter"
+           "  FROM pg_publication_tables WHERE pubname = $2";
+}
+
+enum outcome publication_tables(PGconn *sql, const struct options *o, const struct selection *s,
+                                PGresult **result)
+{
+    const char *const params[] = {s->oids, o->publication};
+    struct publication p;
+    enum outcome outcome = find_publication(sql, o->publication, &p);
+    char *tables, *question;
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (p.exists)
+        tables = xstrdup(listed_tables(sql));
+    else
+        tables = xasprintf("SELECT n.nspname AS schemaname, c.relname AS tablename,"
+                           "       NULL::text[] AS columns, NULL::text AS filter"
+                           "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+                           " WHERE c.oid IN %s AND $2::text IS NOT NULL",
+                           published_tables(sql));
+    question = xasprintf("SELECT c.oid, n.nspname AS schema, c.relname AS name,"
+                         "       c.relkind = 'p' AS partitioned, c.relreplident AS identity,"
+                         "       t.columns, t.filter"
+                         "  FROM (%s) AS t JOIN pg_namespace AS n ON n.nspname = t.schemaname"
+                         "  JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.tablename"
+                         " WHERE $1::oid[] IS NOT NULL ORDER BY n.nspname, c.relname",
+                         tables);
+    outcome = sql_query(sql, "look up the published tables", question, 2, params, result);
+    free(tables);
+    free(question);
+    return outcome;
+}
+
+static enum outcome ask_whether(PGconn *sql, const char *doing, const char *question, int nparams,
+                                const char *const *params, bool *answer)
+{
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, doing, question, nparams, params, &result);
+
+    if (outcome == OUTCOME_OK)
+        *answer = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
+    PQclear(result);
+    return outcome;
+}
+
+/* Of ids that are so old that age() has gone around, nothing can be running. */
+enum outcome publication_is_settled(PGconn *sql, const struct options *o, bool *settled)
+{
+    static const char question[] =
+        "SELECT coalesce(bool_and(age(m.xmin) < 0 OR age(m.xmin) > age("
+        "           (txid_snapshot_xmin(txid_current_snapshot()) % 4294967296)::text::xid)), true)"
+        "  FROM (SELECT p.xmin FROM pg_publication AS p WHERE p.pubname = $1"
+        "        UNION ALL SELECT r.xmin FROM pg_publication_rel AS r"
+        "          JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = $1) AS m";
+    const char *const params[] = {o->publication};
+
+    return ask_whether(sql, "look up running transactions", question, 1, params, settled);
+}
+
+enum outcome publication_is_young(PGconn *sql, const struct options *o, bool *young)
+{
+    static const char question[] =
+        "SELECT age(p.xmin) BETWEEN 0 AND age(s.catalog_xmin)"
+        "  FROM pg_publication AS p, pg_replication_slots AS s"
+        " WHERE p.pubname = $1 AND s.slot_name = $2";
+    const char *const params[] = {o->publication, o->slot};
+
+    return ask_whether(sql, "look up the publication", question, 2, params, young);
+}
+
 /* ---- replica identity ---- */
 
 /* The captured tables that hold rows: partitions have identities of their own. */

@@ -26,6 +26,23 @@ enum outcome publication_prepare(PGconn *sql, const struct options *o, const str
                                  bool may_create);
 
 /*
+ * The tables that it sends, under the names that it sends them by, a row each: oid, schema, name,
+ * partitioned, identity, columns (text[]; NULL = all that are not generated), filter (the row
+ * filter, NULL = none).  Where there is no publication: those that one made here would send.
+ */
+enum outcome publication_tables(PGconn *sql, const struct options *o, const struct selection *s,
+                                PGresult **result);
+
+/*
+ * Whether no transaction is running that may have changed tables before the publication was made,
+ * or given its tables: such a transaction's changes are not all sent.
+ */
+enum outcome publication_is_settled(PGconn *sql, const struct options *o, bool *settled);
+
+/* Whether the slot's stream begins before the publication was there. */
+enum outcome publication_is_young(PGconn *sql, const struct options *o, bool *young);
+
+/*
  * Sets the replica identity where --replica-identity asks for it (said on stderr), and, if `warn`,
  * warns about captured tables whose updates and deletes the server will refuse for want of one.
  */

@@ -124,28 +124,28 @@ enum outcome slot_check(const struct slot *s, const struct options *o, const str
  * CREATE_REPLICATION_SLOT in the words of the server's version: bare words up to 16, a list in
  * parentheses from 17 on, where FAILOVER came (the list itself exists from 15 on).
  */
-static void creation_command(const PGconn *walsender, const struct options *o, char *command,
-                             size_t size)
+static void creation_command(const PGconn *walsender, const struct options *o, bool export,
+                             char *command, size_t size)
 {
     const char *temporary = o->temporary_slot ? " TEMPORARY" : "";
 
     if (PQserverVersion(walsender) >= 170000)
         snprintf(command, size,
                  "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput "
-                 "(SNAPSHOT 'nothing', TWO_PHASE %s, FAILOVER %s)",
-                 o->slot, temporary, o->two_phase ? "true" : "false",
+                 "(SNAPSHOT '%s', TWO_PHASE %s, FAILOVER %s)",
+                 o->slot, temporary, export ? "export" : "nothing", o->two_phase ? "true" : "false",
                  o->failover ? "true" : "false");
     else
-        snprintf(command, size, "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput NOEXPORT_SNAPSHOT%s",
-                 o->slot, temporary, o->two_phase ? " TWO_PHASE" : "");
+        snprintf(command, size, "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput %s_SNAPSHOT%s",
+                 o->slot, temporary, export ? "EXPORT" : "NOEXPORT", o->two_phase ? " TWO_PHASE" : "");
 }
 
-static void name_blockers(PGconn *sql)
+void slot_name_blockers(PGconn *sql, const char *waiting)
 {
     PGresult *result;
     const char *list;
 
-    log_notice("waiting for running transactions before the replication slot can be created");
+    log_notice("waiting for running transactions before %s", waiting);
     if (sql_query(sql, "look up running transactions",
                   "SELECT string_agg(who, ', ') AS list FROM ("
                   "  SELECT format('process %s (%s)', pid, state) AS who FROM pg_stat_activity"
@@ -170,7 +170,7 @@ static enum outcome await_creation(PGconn *walsender, PGconn *sql)
         enum outcome outcome = connection_wait(walsender, false, true, deadline);
 
         if (outcome == OUTCOME_UNAVAILABLE) {
-            name_blockers(sql);
+            slot_name_blockers(sql, "the replication slot can be created");
             deadline = 0;
             continue;
         }
@@ -182,15 +182,17 @@ static enum outcome await_creation(PGconn *walsender, PGconn *sql)
     return OUTCOME_OK;
 }
 
-static enum outcome take_created(PGconn *walsender, lsn_t *consistent_point)
+static enum outcome take_created(PGconn *walsender, struct created_slot *created)
 {
     PGresult *result = PQgetResult(walsender);
     enum outcome outcome = OUTCOME_OK;
 
-    if (PQresultStatus(result) == PGRES_TUPLES_OK)
-        *consistent_point = result_lsn(result, 0, "consistent_point");
-    else
+    if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+        created->consistent_point = result_lsn(result, 0, "consistent_point");
+        copy_text(created->snapshot, sizeof created->snapshot, result, "snapshot_name");
+    } else {
         outcome = server_error(walsender, result, "create the replication slot");
+    }
     while (result) {
         PQclear(result);
         result = PQgetResult(walsender);
@@ -220,13 +222,14 @@ static void abandon_creation(PGconn *walsender, PGconn *sql, const char *name)
         slot_drop(sql, name);
 }
 
-enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o,
-                         lsn_t *consistent_point)
+enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o, bool export,
+                         struct created_slot *created)
 {
     char command[256];
     enum outcome outcome;
 
-    creation_command(walsender, o, command, sizeof command);
+    *created = (struct created_slot){0};
+    creation_command(walsender, o, export, command, sizeof command);
     if (!PQsendQuery(walsender, command))
         return server_error(walsender, NULL, "create the replication slot");
     outcome = await_creation(walsender, sql);
@@ -234,10 +237,10 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
         abandon_creation(walsender, sql, o->slot);
         return outcome;
     }
-    outcome = take_created(walsender, consistent_point);
+    outcome = take_created(walsender, created);
     if (outcome == OUTCOME_OK)
         log_notice("created replication slot \"%s\" at " LSN_FMT, o->slot,
-                   LSN_ARGS(*consistent_point));
+                   LSN_ARGS(created->consistent_point));
     return outcome;
 }
 

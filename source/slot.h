@@ -30,13 +30,22 @@ enum outcome slot_find(PGconn *sql, const char *name, struct slot *s);
 /* Whether an existing slot is one that this run can read: kind, plugin, database, not lost. */
 enum outcome slot_check(const struct slot *s, const struct options *o, const struct system *system);
 
+/* A slot that has just been made. */
+struct created_slot {
+    lsn_t consistent_point; /* where its stream begins */
+    char snapshot[64];      /* exported for reading rows as of that point; "" = was not asked for */
+};
+
 /*
- * Creates the slot; *consistent_point is where its stream begins.  The server waits for every
- * running transaction that has written something; after a few seconds the user is told which
- * (asked over `sql`).
+ * Creates the slot.  The server waits for every running transaction that has written something;
+ * after a few seconds the user is told which (asked over `sql`).  With `export`ed snapshot: it is
+ * good until the next command over the walsender connection, and can be taken over until then.
  */
-enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o,
-                         lsn_t *consistent_point);
+enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o, bool export,
+                         struct created_slot *created);
+
+/* Tells the user which transactions are waited for. */
+void slot_name_blockers(PGconn *sql, const char *waiting);
 
 /* Drops the slot, waiting a little for a walsender that is still ending. */
 enum outcome slot_drop(PGconn *sql, const char *name);

@@ -7,7 +7,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lsn.h"
+#include "base/signals.h"
 #include "source/connection.h"
+#include "source/slot.h"
 
 static enum outcome read_sender_timeout(PGconn *walsender, struct system *s)
 {
@@ -163,6 +165,50 @@ enum outcome system_wal_end(PGconn *sql, lsn_t *lsn)
     }
     *lsn = flushed < wanted ? flushed : wanted;
     return OUTCOME_OK;
+}
+
+/* Until every transaction that has an id by now has ended. */
+static enum outcome await_running(PGconn *sql)
+{
+    enum { PAUSE_USEC = 50000, PATIENCE_SEC = 3 };
+    usec_t told = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
+    uint64_t first = 0;
+
+    for (;;) {
+        PGresult *result;
+        uint64_t oldest;
+        enum outcome outcome =
+            sql_query(sql, "look up running transactions",
+                      "SELECT txid_snapshot_xmin(s) AS oldest, txid_snapshot_xmax(s) AS next"
+                      "  FROM txid_current_snapshot() AS s",
+                      0, NULL, &result);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        oldest = strtoull(result_text(result, 0, "oldest"), NULL, 10);
+        if (!first)
+            first = strtoull(result_text(result, 0, "next"), NULL, 10);
+        PQclear(result);
+        if (oldest >= first)
+            return OUTCOME_OK;
+        if (signals_stop())
+            return OUTCOME_STOPPED;
+        if (told && clock_ticks() >= told) {
+            slot_name_blockers(sql, "a point can be found to begin at");
+            told = 0;
+        }
+        clock_pause(PAUSE_USEC);
+    }
+}
+
+enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn)
+{
+    lsn_t flushed;
+    enum outcome outcome = await_running(sql);
+
+    if (outcome == OUTCOME_OK)
+        outcome = read_wal_end(sql, lsn, &flushed);
+    return outcome == OUTCOME_OK ? await_running(sql) : outcome;
 }
 
 enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now)

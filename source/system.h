@@ -34,6 +34,12 @@ enum outcome system_timeline_end(PGconn *walsender, const struct system *s, uint
  */
 enum outcome system_wal_end(PGconn *sql, lsn_t *lsn);
 
+/*
+ * A point of the WAL such that everything that has committed before it is visible by now.  Waits
+ * for transactions that are running to end, twice; says which.
+ */
+enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn);
+
 /* Reads a timestamp as the server does; *when in microseconds since 1970, *now likewise. */
 enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now);
 

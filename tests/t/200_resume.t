@@ -75,7 +75,7 @@ cmp_ok($busy_runs{$_}, '>=', 3, "$_: several runs had something to print") for q
 my $state = saved('named');
 my $one_row = sub ($sql) { return $pg->query('shop', $sql)->[0] };
 is_deeply([sort keys %$state], [sort qw(cdcdump_state system_identifier timeline database slot plugin publication
-    lsn commit_lsn xid commit_time_us phase output crc32)], 'members of the state file');
+    lsn commit_lsn xid commit_time_us phase slot_created snapshot output crc32)], 'members of the state file');
 is($state->{cdcdump_state}, 1, 'its version');
 is($state->{system_identifier}, $one_row->('SELECT system_identifier FROM pg_control_system()')->[0], 'system');
 is($state->{timeline}, 1, 'timeline');

@@ -1,0 +1,154 @@
+/*
+ * coverage - which rows have been given, as of which snapshot, and what the stream must leave out.
+ *
+ * Rows are read in steps.  A step has one snapshot and covers, in one or more tables, the rows up
+ * to a bound in the order of the table's key: all of them (consistent snapshots), or one chunk
+ * (incremental ones).  Steps are numbered from 1; a later snapshot sees all that an earlier one
+ * saw.  With that, a streamed change of a row with key k by transaction x is
+ *
+ *     given      if k is within the bound of the last step whose snapshot does not see x,
+ *     left out   else: a step that sees x has given the row with that change, or will.
+ *
+ * An update may move a row over that bound: then its one half is given, as an insert or a delete.
+ * A transaction that is left out because a later step will see it is noted (`owed`): a snapshot
+ * that does not see it cannot be used for that step (commits are streamed before they are visible;
+ * for long, with synchronous replication).
+ *
+ * A reader at a pipe may have got rows that are not on record; those that are deleted until they
+ * are read again would stay with it for ever.  So a run that goes on there (`uncertain`) gives
+ * deletes of rows that are still to be read, too.
+ *
+ * When the stream has passed a step's `until`, all that its snapshot sees has come and it needs no
+ * snapshot any more.  Here and in the state file steps are kept until that is on record.
+ */
+#ifndef SNAPSHOT_COVERAGE_H
+#define SNAPSHOT_COVERAGE_H
+
+#include <cjson/cJSON.h>
+
+#include "cdcdump.h"
+#include "snapshot/key.h"
+#include "snapshot/visibility.h"
+
+/* Rows of one table that one step has given: those up to the bound, and after the one before. */
+struct covered_chunk {
+    uint64_t step;
+    struct bound to;
+};
+
+struct covered_table {
+    uint32_t oid;
+    char *name;             /* schema.table, for people */
+    struct string_list key; /* names of the key's columns when the first chunk was read; owned */
+    struct bound base;      /* bound of the last step that needs no snapshot any more */
+    struct covered_chunk *chunks; /* later ones, oldest first */
+    size_t nchunks;
+    struct key *order; /* of this run's plan: how keys are compared; NULL = is not known */
+};
+
+/* A snapshot that a step was read under. */
+struct covered_step {
+    uint64_t step;
+    struct visibility seen;
+    lsn_t until; /* end of the WAL when the snapshot had been taken */
+};
+
+/* Owns everything. */
+struct coverage {
+    struct covered_table **tables; /* rising oid */
+    size_t ntables;
+    struct covered_step *steps; /* those that the stream has not passed */
+    size_t nsteps;
+    uint64_t last;     /* step that was begun last */
+    uint64_t complete; /* last step whose rows have been given, all of them */
+    bool uncertain; /* an earlier run may have given more than is on record: see below */
+    uint32_t *owed;    /* transactions that the next snapshot has to see */
+    size_t nowed, owed_cap;
+};
+
+void coverage_release(struct coverage *c);
+
+/* NULL when the table is not among them. */
+struct covered_table *coverage_find(const struct coverage *c, uint32_t oid);
+
+/* Adds a table of which nothing has been read; takes a copy of the name. */
+struct covered_table *coverage_add(struct coverage *c, uint32_t oid, const char *name);
+
+/* Removes a table. */
+void coverage_remove(struct coverage *c, uint32_t oid);
+
+/* Nothing has been read, of any table: for a snapshot that is taken anew. */
+void coverage_reset(struct coverage *c);
+
+/* The bound of what has been given. */
+const struct bound *covered_to(const struct covered_table *t);
+
+static inline bool covered_whole(const struct covered_table *t)
+{
+    return covered_to(t)->kind == BOUND_END;
+}
+
+bool coverage_whole(const struct coverage *c);
+
+/* Whether the snapshot sees every transaction that has been left out for the sake of later steps. */
+bool coverage_usable(const struct coverage *c, const struct visibility *seen);
+
+/*
+ * Begins a step.  Takes over *seen; NULL for a snapshot that was exported with the slot, which
+ * sees nothing of what the stream brings.
+ */
+uint64_t coverage_begin(struct coverage *c, struct visibility *seen, lsn_t until);
+
+/* The present step has given the table's rows up to the bound, which is taken over. */
+void coverage_extend(struct coverage *c, struct covered_table *t, struct bound *to);
+
+/* All rows of the present step have been given. */
+void coverage_finish(struct coverage *c);
+
+/* Forgets the snapshots that are not needed any more: that position is on record. */
+void coverage_forget(struct coverage *c, const struct position *recorded);
+
+/* How many steps have a snapshot that the stream has not passed at lsn. */
+size_t coverage_waiting(const struct coverage *c, lsn_t lsn);
+
+/* Whether changes have to be judged at all. */
+static inline bool coverage_is_needed(const struct coverage *c)
+{
+    return c->nsteps > 0 || !coverage_whole(c);
+}
+
+/* ---- judging changes ---- */
+
+/* How a transaction of the stream stands to the steps. */
+struct judge {
+    struct coverage *coverage;
+    uint32_t xid;
+    uint64_t seen_from; /* the first step whose snapshot sees it; UINT64_MAX = none does */
+};
+
+void judge_begin(struct judge *j, struct coverage *c, uint32_t xid);
+
+enum verdict {
+    VERDICT_GIVE,
+    VERDICT_LEAVE_OUT,
+    VERDICT_GIVE_DELETE, /* of an update, only that the old row is gone */
+    VERDICT_GIVE_INSERT, /* of an update, only that there is a new row */
+    VERDICT_UNKNOWN,     /* the change does not say which row it is about: logged */
+};
+
+/* t: the table that the change's relation is. */
+enum verdict judge_change(const struct judge *j, struct covered_table *t, const struct change *c,
+                          struct comparer *comparer);
+
+/* ---- in the state file ---- */
+
+/* What of it belongs to that position, as an object that state.h describes. */
+cJSON *coverage_to_json(const struct coverage *c, const struct position *position);
+
+/* Whether at that position rows are still to be read. */
+bool coverage_whole_at(const struct coverage *c, const struct position *position);
+
+/* Fills *c, empty before; false when the object is not one of ours. */
+bool coverage_from_json(struct coverage *c, const cJSON *json);
+
+#endif

@@ -1,0 +1,792 @@
+#include "snapshot/plan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "decode/copy_row.h"
+#include "source/connection.h"
+#include "source/publication.h"
+
+static void clear_table(struct plan_table *t)
+{
+    for (size_t i = 0; i < t->nsources; i++)
+        free(t->sources[i].from);
+    free(t->sources);
+    free(t->name);
+    free(t->quoted);
+    free(t->fields);
+    free(t->columns);
+    free(t->filter);
+    free(t->query);
+    free(t->tree_filter);
+    key_release(&t->key);
+    *t = (struct plan_table){0};
+}
+
+void plan_release(struct plan *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        clear_table(&p->tables[i]);
+    free(p->tables);
+    relations_release(&p->relations);
+    *p = (struct plan){0};
+}
+
+/* What a buffer holds, as a string of its own; the buffer is released. */
+static char *take_text(struct buf *b)
+{
+    char *text = xstrndup(b->data, b->len);
+
+    buf_release(b);
+    return text;
+}
+
+static void add_identifier(struct buf *b, const char *name)
+{
+    buf_add_char(b, '"');
+    for (; *name; name++) {
+        if (*name == '"')
+            buf_add_char(b, '"');
+        buf_add_char(b, *name);
+    }
+    buf_add_char(b, '"');
+}
+
+static char *quoted_name(const char *schema, const char *name)
+{
+    struct buf b;
+
+    buf_init(&b, 128);
+    add_identifier(&b, schema);
+    buf_add_char(&b, '.');
+    add_identifier(&b, name);
+    return take_text(&b);
+}
+
+static char *oid_text(uint32_t oid, char text[16])
+{
+    snprintf(text, 16, "%u", oid);
+    return text;
+}
+
+static uint32_t result_u32(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+}
+
+static double result_double(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text ? strtod(text, NULL) : -1;
+}
+
+static char *copy_result(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text ? xstrdup(text) : NULL;
+}
+
+/* ---- the relation ---- */
+
+/*
+ * The columns that are sent, as pgoutput describes them: without generated ones, unless a column
+ * list or the publication's options (18) have them.
+ */
+static const char columns_question[] =
+    "SELECT a.attname AS name, a.atttypid AS type, a.atttypmod AS typmod,"
+    "       CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE coalesce(a.attnum ="
+    "         ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = c.oid AND"
+    "              CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END),"
+    "         false) END AS identity"
+    "  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
+    " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped"
+    "   AND CASE WHEN $2::text[] IS NULL THEN a.attgenerated = ''"
+    "            ELSE a.attname::text = ANY ($2::text[]) END"
+    " ORDER BY a.attnum";
+
+static void set_columns(struct relation *r, const PGresult *result)
+{
+    r->ncolumns = (uint16_t)PQntuples(result);
+    r->columns = xcalloc(r->ncolumns, sizeof *r->columns);
+    for (int i = 0; i < r->ncolumns; i++) {
+        r->columns[i].name = copy_result(result, i, "name");
+        r->columns[i].type_oid = result_u32(result, i, "type");
+        r->columns[i].typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
+        r->columns[i].identity = result_bool(result, i, "identity");
+    }
+}
+
+/* The relation of row i of publication_tables(), described and in the plan's cache. */
+static enum outcome load_relation(struct plan *p, const struct plan_context *x,
+                                  const PGresult *tables, int i, struct relation **relation)
+{
+    struct relation r = {.oid = result_u32(tables, i, "oid")};
+    char oid[16];
+    const char *const params[] = {oid_text(r.oid, oid), result_text(tables, i, "columns")};
+    PGresult *result;
+    bool changed;
+    enum outcome outcome =
+        sql_query(x->sql, "look up columns", columns_question, 2, params, &result);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    r.schema = copy_result(tables, i, "schema");
+    r.name = copy_result(tables, i, "name");
+    r.identity = result_text(tables, i, "identity")[0];
+    set_columns(&r, result);
+    PQclear(result);
+    *relation = relations_put(&p->relations, &r, &changed);
+    return (*relation)->described ? OUTCOME_OK : catalog_describe(x->catalog, *relation);
+}
+
+/* ---- may it be read ---- */
+
+static enum outcome check_access(const struct plan_table *t, PGconn *sql)
+{
+    static const char question[] =
+        "SELECT has_schema_privilege(c.relnamespace, 'USAGE') AND has_table_privilege(c.oid,"
+        "       'SELECT') AS readable, row_security_active(c.oid) AS hidden"
+        "  FROM pg_class AS c WHERE c.oid = $1::oid";
+    char oid[16];
+    const char *const params[] = {oid_text(t->oid, oid)};
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, "look up privileges", question, 1, params, &result);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (!result_bool(result, 0, "readable")) {
+        log_error("permission denied to read the rows of table %s", t->name);
+        log_hint("The role needs GRANT SELECT ON %s, and USAGE on its schema; or leave the table "
+                 "out with -T.",
+                 t->quoted);
+        outcome = OUTCOME_MISUSED;
+    } else if (result_bool(result, 0, "hidden")) {
+        log_error("row-level security would hide rows of table %s", t->name);
+        log_hint("The role needs BYPASSRLS, or has to own the table; or leave the table out with "
+                 "-T.");
+        outcome = OUTCOME_MISUSED;
+    }
+    PQclear(result);
+    return outcome;
+}
+
+/* ---- where its rows are ---- */
+
+/* The whole tree, read through its root; foreign partitions have no changes and are left out. */
+static void read_tree(struct plan_table *t, const PGresult *leaves, bool foreign)
+{
+    struct buf b;
+    const char *comma = "";
+
+    t->nsources = 1;
+    t->sources[0] = (struct plan_source){.from = xstrdup(t->quoted)};
+    for (int i = 0; i < PQntuples(leaves); i++)
+        t->sources[0].bytes += (uint64_t)result_double(leaves, i, "bytes");
+    t->sources[0].rows = t->rows;
+    if (!foreign)
+        return;
+    buf_init(&b, 256);
+    buf_add_str(&b, "tableoid IN (0");
+    comma = ",";
+    for (int i = 0; i < PQntuples(leaves); i++)
+        if (result_bool(leaves, i, "plain"))
+            buf_printf(&b, "%s%u", comma, result_u32(leaves, i, "oid"));
+    buf_add_char(&b, ')');
+    t->tree_filter = take_text(&b);
+}
+
+static void read_leaves(struct plan_table *t, const PGresult *leaves)
+{
+    for (int i = 0; i < PQntuples(leaves); i++) {
+        const char *quoted = result_text(leaves, i, "quoted");
+
+        if (!result_bool(leaves, i, "plain"))
+            continue;
+        t->sources[t->nsources++] = (struct plan_source){
+            .from = xasprintf("ONLY %s", quoted),
+            .oid = result_u32(leaves, i, "oid"),
+            .bytes = (uint64_t)result_double(leaves, i, "bytes"),
+            .rows = result_double(leaves, i, "rows"),
+        };
+    }
+}
+
+/* reltuples is of the last ANALYZE; the table may have grown since, and is not known to be empty. */
+static const char leaves_question[] =
+    "SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS quoted,"
+    "       c.relkind = 'r' AND c.relpersistence = 'p' AS plain,"
+    "       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
+    "         AND NOT row_security_active(c.oid) AS readable,"
+    "       coalesce(z.bytes, 0) AS bytes,"
+    "       CASE WHEN coalesce(z.bytes, 0) = 0 THEN 0 WHEN c.reltuples <= 0 OR c.relpages <= 0"
+    "            THEN -1 ELSE c.reltuples::float8 * (z.bytes / 8192) / c.relpages END AS rows"
+    "  FROM (SELECT $1::oid AS oid UNION SELECT l.relid FROM pg_partition_tree($1::oid) AS l) AS l"
+    "  JOIN pg_class AS c ON c.oid = l.oid AND c.relkind <> 'p'"
+    "  JOIN pg_namespace AS n ON n.oid = c.relnamespace,"
+    "  LATERAL (SELECT CASE WHEN c.relkind = 'r' THEN pg_relation_size(c.oid) END AS bytes) AS z"
+    " ORDER BY n.nspname, c.relname";
+
+/*
+ * Leaf by leaf where that is possible: only then can pieces be shared out.  The chunks of an
+ * incremental snapshot go through the root, in the order of its key.
+ */
+static enum outcome load_sources(struct plan_table *t, const struct plan_context *x)
+{
+    char oid[16];
+    const char *const params[] = {oid_text(t->oid, oid)};
+    bool readable = true, foreign = false;
+    PGresult *leaves;
+    enum outcome outcome =
+        sql_query(x->sql, "look up partitions", leaves_question, 1, params, &leaves);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    t->sources = xcalloc((size_t)PQntuples(leaves) + 1, sizeof *t->sources);
+    for (int i = 0; i < PQntuples(leaves); i++) {
+        double rows = result_double(leaves, i, "rows");
+
+        foreign |= !result_bool(leaves, i, "plain");
+        readable &= result_bool(leaves, i, "readable") || !result_bool(leaves, i, "plain");
+        t->bytes += (uint64_t)result_double(leaves, i, "bytes");
+        t->rows = rows < 0 || t->rows < 0 ? -1 : t->rows + rows;
+    }
+    if (t->partitioned && (!readable || x->o->snapshot == SNAPSHOT_INCREMENTAL))
+        read_tree(t, leaves, foreign);
+    else
+        read_leaves(t, leaves);
+    PQclear(leaves);
+    return OUTCOME_OK;
+}
+
+/* ---- the key that chunks are cut by ---- */
+
+/* $2: the name of a column, or NULL for the identity index or the primary key. */
+static const char key_question[] =
+    "SELECT a.attname AS name, format_type(a.atttypid, -1) AS type,"
+    "       CASE WHEN a.attcollation <> 0 THEN format('%I.%I', n.nspname, l.collname) END"
+    "         AS collation,"
+    "       CASE WHEN a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,"
+    "                 'oid'::regtype) THEN 'number'"
+    "            WHEN a.atttypid IN ('uuid'::regtype, 'bytea'::regtype)"
+    "              OR a.atttypid IN ('text'::regtype, 'varchar'::regtype)"
+    "                 AND pg_encoding_to_char(d.encoding) IN ('UTF8', 'SQL_ASCII')"
+    "                 AND (l.collname IN ('C', 'POSIX') AND n.nspname = 'pg_catalog'"
+    "                      OR l.collname = 'default' AND d.datcollate IN ('C', 'POSIX')"
+    "                         AND coalesce(to_jsonb(d)->>'datlocprovider', 'c') = 'c')"
+    "            THEN 'bytes' ELSE 'server' END AS ordering,"
+    "       a.attnotnull AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_index AS u WHERE"
+    "         u.indrelid = c.oid AND u.indisunique AND u.indnkeyatts = 1 AND u.indpred IS NULL"
+    "         AND u.indkey[0] = a.attnum)) AS uniq,"
+    "       EXISTS (SELECT FROM pg_index AS u WHERE u.indrelid = c.oid AND u.indkey[0] = a.attnum"
+    "         AND u.indpred IS NULL) AS indexed"
+    "  FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
+    "  LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND $2::text IS NULL"
+    "       AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END"
+    "  LEFT JOIN pg_collation AS l ON l.oid = a.attcollation"
+    "  LEFT JOIN pg_namespace AS n ON n.oid = l.collnamespace,"
+    "  pg_database AS d"
+    " WHERE c.oid = $1::oid AND d.datname = current_database() AND NOT a.attisdropped"
+    "   AND CASE WHEN $2::text IS NULL THEN a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])"
+    "            ELSE a.attname = $2::text END"
+    " ORDER BY array_position(i.indkey::int2[], a.attnum)";
+
+static enum key_order order_of(const char *text)
+{
+    return strcmp(text, "number") == 0  ? ORDER_NUMBER
+           : strcmp(text, "bytes") == 0 ? ORDER_BYTES
+                                        : ORDER_SERVER;
+}
+
+static void set_key(struct key *k, const PGresult *result)
+{
+    *k = (struct key){.n = (uint16_t)PQntuples(result), .unique = true, .plain = true};
+    if (k->n == 0)
+        return;
+    k->columns = xcalloc(k->n, sizeof *k->columns);
+    for (int i = 0; i < k->n; i++) {
+        k->columns[i] = (struct key_column){
+            .name = copy_result(result, i, "name"),
+            .type = copy_result(result, i, "type"),
+            .collation = copy_result(result, i, "collation"),
+            .order = order_of(result_text(result, i, "ordering")),
+        };
+        k->unique &= result_bool(result, i, "uniq");
+        k->plain &= k->columns[i].order != ORDER_SERVER;
+    }
+}
+
+static struct column *find_column(const struct relation *r, const char *name)
+{
+    for (int i = 0; i < r->ncolumns; i++)
+        if (strcmp(r->columns[i].name, name) == 0)
+            return &r->columns[i];
+    return NULL;
+}
+
+/* A key that a publication's column list leaves out cannot be told of a change. */
+static void check_key_is_sent(struct plan_table *t)
+{
+    struct key *k = &t->key;
+    bool sent = true;
+
+    k->in_row_key = true;
+    for (uint16_t i = 0; i < k->n; i++) {
+        const struct column *c = find_column(t->relation, k->columns[i].name);
+
+        sent &= c != NULL;
+        k->in_row_key &= c && c->key;
+    }
+    if (!sent)
+        key_release(k);
+}
+
+static enum outcome check_chunk_key(const struct plan_table *t, const char *name, bool indexed)
+{
+    const struct relation *r = t->relation;
+    const struct column *c = find_column(r, name);
+
+    if (!c || (r->identity != 'f' && !c->identity)) {
+        log_error("column \"%s\" of table %s cannot be the chunk key: changes do not tell its old "
+                  "value",
+                  name, t->name);
+        log_hint("Use --replica-identity=full, or leave --chunk-key out.");
+        return OUTCOME_MISUSED;
+    }
+    if (!indexed)
+        log_warning("no index begins with the chunk key \"%s\" of table %s: the whole table is "
+                    "sorted for each chunk",
+                    name, t->name);
+    return OUTCOME_OK;
+}
+
+static enum outcome ask_key(struct plan_table *t, PGconn *sql, const char *chunk_key,
+                            bool *indexed)
+{
+    char oid[16];
+    const char *const params[] = {oid_text(t->oid, oid), chunk_key};
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, "look up the key", key_question, 2, params, &result);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    set_key(&t->key, result);
+    *indexed = result_bool(result, 0, "indexed");
+    PQclear(result);
+    return OUTCOME_OK;
+}
+
+/* --chunk-key where the table has that column, else the identity's index, else the primary key. */
+static enum outcome load_key(struct plan_table *t, const struct plan_context *x)
+{
+    const char *given = x->o->chunk_key;
+    bool indexed;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (x->o->snapshot != SNAPSHOT_INCREMENTAL)
+        return OUTCOME_OK;
+    if (given)
+        outcome = ask_key(t, x->sql, given, &indexed);
+    if (outcome == OUTCOME_OK && t->key.n > 0)
+        outcome = check_chunk_key(t, given, indexed);
+    else if (outcome == OUTCOME_OK)
+        outcome = ask_key(t, x->sql, NULL, &indexed);
+    if (outcome == OUTCOME_OK)
+        check_key_is_sent(t);
+    return outcome;
+}
+
+/* ---- the columns that are read ---- */
+
+static bool is_wanted(const struct plan_table *t, const struct column *c)
+{
+    if (!c->excluded)
+        return true;
+    for (uint16_t i = 0; i < t->key.n; i++)
+        if (strcmp(t->key.columns[i].name, c->name) == 0)
+            return true;
+    return false;
+}
+
+/* present: whether what is read has that column. */
+static void choose_fields(struct plan_table *t, const bool *present)
+{
+    const struct relation *r = t->relation;
+    struct buf b;
+
+    buf_init(&b, 256);
+    t->fields = xcalloc(r->ncolumns + 1u, sizeof *t->fields);
+    for (uint16_t i = 0; i < r->ncolumns; i++) {
+        if ((present && !present[i]) || !is_wanted(t, &r->columns[i]))
+            continue;
+        if (t->nfields)
+            buf_add_str(&b, ", ");
+        add_identifier(&b, r->columns[i].name);
+        t->fields[t->nfields++] = i;
+    }
+    t->columns = take_text(&b);
+}
+
+static enum outcome refuse_query(const struct plan_table *t, const char *column, const char *what)
+{
+    log_error("the snapshot query of table %s %s \"%s\"", t->name, what, column);
+    log_hint("Its columns must have the names and types of the table's; those of the key must be "
+             "there, others may be left out.");
+    return OUTCOME_MISUSED;
+}
+
+static enum outcome match_columns(struct plan_table *t, const PGresult *result)
+{
+    struct relation *r = t->relation;
+    bool *present = xcalloc(r->ncolumns + 1u, sizeof *present);
+    enum outcome outcome = OUTCOME_OK;
+
+    for (int i = 0; i < PQnfields(result) && outcome == OUTCOME_OK; i++) {
+        const struct column *c = find_column(r, PQfname(result, i));
+
+        if (!c)
+            outcome = refuse_query(t, PQfname(result, i), "gives a column that is not published,");
+        else if (c->type_oid != PQftype(result, i))
+            outcome = refuse_query(t, c->name, "gives another type to column");
+        else
+            present[c - r->columns] = true;
+    }
+    for (int i = 0; i < r->ncolumns && outcome == OUTCOME_OK; i++)
+        if (r->columns[i].key && !present[i])
+            outcome = refuse_query(t, r->columns[i].name, "leaves out column");
+    if (outcome == OUTCOME_OK)
+        choose_fields(t, present);
+    free(present);
+    return outcome;
+}
+
+/* The query of --snapshot-query for the table, NULL = none. */
+static const char *find_query(const struct options *o, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < o->snapshot_queries.count; i++) {
+        const char *text = o->snapshot_queries.items[i];
+
+        if (strncmp(text, name, len) == 0 && text[len] == '=')
+            return text + len + 1;
+    }
+    return NULL;
+}
+
+static enum outcome load_fields(struct plan_table *t, const struct plan_context *x)
+{
+    const char *query = find_query(x->o, t->name);
+    size_t len;
+    PGresult *result;
+    char *question, *doing;
+    enum outcome outcome;
+
+    if (!query) {
+        choose_fields(t, NULL);
+        return OUTCOME_OK;
+    }
+    len = strlen(query);
+    while (len > 0 && strchr("; \t\n", query[len - 1]))
+        len--;
+    t->query = xstrndup(query, len);
+    question = xasprintf("SELECT * FROM (%s\n) AS q LIMIT 0", t->query);
+    doing = xasprintf("use the snapshot query of table %s", t->name);
+    outcome = sql_query(x->sql, doing, question, 0, NULL, &result);
+    free(question);
+    free(doing);
+    if (outcome != OUTCOME_OK)
+        return outcome == OUTCOME_UNAVAILABLE ? outcome : OUTCOME_MISUSED;
+    outcome = match_columns(t, result);
+    PQclear(result);
+    return outcome;
+}
+
+/* ---- the plan ---- */
+
+static enum outcome ask_fingerprint(uint32_t oid, PGconn *sql, char value[33])
+{
+    char question[512];
+    PGresult *result;
+    enum outcome outcome;
+
+    snprintf(question, sizeof question, "SELECT " PLAN_COLUMNS_FINGERPRINT, oid);
+    outcome = sql_query(sql, "look up columns", question, 0, NULL, &result);
+    if (outcome == OUTCOME_OK)
+        snprintf(value, 33, "%s", PQgetvalue(result, 0, 0));
+    PQclear(result);
+    return outcome;
+}
+
+bool plan_is_current(const struct plan_table *t, PGconn *sql, enum outcome *outcome)
+{
+    char value[33];
+
+    *outcome = ask_fingerprint(t->oid, sql, value);
+    return *outcome == OUTCOME_OK && strcmp(value, t->fingerprint) == 0;
+}
+
+static enum outcome load_table(struct plan *p, struct plan_table *t, const struct plan_context *x,
+                               const PGresult *tables, int i)
+{
+    enum outcome outcome;
+
+    *t = (struct plan_table){.oid = result_u32(tables, i, "oid")};
+    t->partitioned = result_bool(tables, i, "partitioned");
+    t->filter = copy_result(tables, i, "filter");
+    outcome = ask_fingerprint(t->oid, x->sql, t->fingerprint);
+    if (outcome == OUTCOME_OK)
+        outcome = load_relation(p, x, tables, i, &t->relation);
+    if (outcome != OUTCOME_OK || !t->relation->captured)
+        return outcome;
+    t->name = xasprintf("%s.%s", t->relation->schema, t->relation->name);
+    t->quoted = quoted_name(t->relation->schema, t->relation->name);
+    outcome = check_access(t, x->sql);
+    if (outcome == OUTCOME_OK)
+        outcome = load_sources(t, x);
+    if (outcome == OUTCOME_OK)
+        outcome = load_key(t, x);
+    return outcome == OUTCOME_OK ? load_fields(t, x) : outcome;
+}
+
+/* A query that names no table would be ignored in silence. */
+static enum outcome check_queries(const struct plan *p, const struct options *o)
+{
+    for (size_t i = 0; i < o->snapshot_queries.count; i++) {
+        const char *text = o->snapshot_queries.items[i];
+        bool used = false;
+
+        for (size_t n = 0; n < p->count; n++)
+            used |= find_query(o, p->tables[n].name) &&
+                    strncmp(text, p->tables[n].name, strlen(p->tables[n].name)) == 0 &&
+                    text[strlen(p->tables[n].name)] == '=';
+        if (!used) {
+            log_error("the snapshot query \"%s\" is for no captured table", text);
+            log_hint("It begins with schema.table=, without quotes.");
+            return OUTCOME_MISUSED;
+        }
+    }
+    return OUTCOME_OK;
+}
+
+enum outcome plan_make(struct plan *p, const struct plan_context *x)
+{
+    PGresult *tables;
+    enum outcome outcome = publication_tables(x->sql, x->o, x->selection, &tables);
+
+    *p = (struct plan){0};
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    relations_init(&p->relations);
+    p->tables = xcalloc((size_t)PQntuples(tables) + 1, sizeof *p->tables);
+    for (int i = 0; i < PQntuples(tables) && outcome == OUTCOME_OK; i++) {
+        struct plan_table *t = &p->tables[p->count];
+
+        outcome = load_table(p, t, x, tables, i);
+        if (outcome == OUTCOME_OK && !t->relation->captured)
+            clear_table(t);
+        else
+            p->count++;
+    }
+    PQclear(tables);
+    return outcome == OUTCOME_OK ? check_queries(p, x->o) : outcome;
+}
+
+enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_context *x)
+{
+    uint32_t oid = t->oid;
+    PGresult *tables;
+    bool found = false;
+    enum outcome outcome = publication_tables(x->sql, x->o, x->selection, &tables);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    for (int i = 0; i < PQntuples(tables) && !found; i++) {
+        found = result_u32(tables, i, "oid") == oid;
+        if (found) {
+            clear_table(t);
+            outcome = load_table(p, t, x, tables, i);
+        }
+    }
+    PQclear(tables);
+    if (!found) {
+        log_error("table %s has been dropped, or is not published any more, while its rows were "
+                  "read",
+                  t->name);
+        return OUTCOME_UNAVAILABLE;
+    }
+    return outcome;
+}
+
+enum outcome plan_fingerprint(const struct plan *p, PGconn *sql, char **value)
+{
+    static const char question[] =
+        "SELECT md5(coalesce(string_agg(format('%s %s %s %s %s %s %s %s %s', c.oid, c.relfilenode,"
+        "         c.relname, c.relnamespace, a.attnum, a.attname, a.atttypid, a.atttypmod,"
+        "         a.attisdropped), ',' ORDER BY c.oid, a.attnum), ''))"
+        "  FROM pg_class AS c LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
+        " WHERE c.oid = ANY ($1::oid[])"
+        "    OR c.oid IN (SELECT l.relid FROM unnest($1::oid[]) AS t (oid),"
+        "                        pg_partition_tree(t.oid) AS l)";
+    struct buf oids;
+    const char *param;
+    PGresult *result;
+    enum outcome outcome;
+
+    buf_init(&oids, 256);
+    for (size_t i = 0; i < p->count; i++)
+        buf_printf(&oids, "%s%u", i ? "," : "{", p->tables[i].oid);
+    buf_add(&oids, p->count ? "}" : "{}", p->count ? 2 : 3);
+    param = oids.data;
+    outcome = sql_query(sql, "look up the tables", question, 1, &param, &result);
+    *value = outcome == OUTCOME_OK ? xstrdup(PQgetvalue(result, 0, 0)) : NULL;
+    PQclear(result);
+    buf_release(&oids);
+    return outcome;
+}
+
+/* ---- statements ---- */
+
+static void add_select(struct buf *b, const struct plan_table *t, const char *from)
+{
+    buf_printf(b, "COPY (SELECT %s FROM ", t->columns);
+    if (t->query)
+        buf_printf(b, "(%s\n) AS q", t->query);
+    else
+        buf_add_str(b, from);
+}
+
+/* Puts WHERE before the first condition and AND before every other. */
+static void add_condition(struct buf *b, bool *any)
+{
+    buf_add_str(b, *any ? " AND " : " WHERE ");
+    *any = true;
+}
+
+static void add_filters(struct buf *b, const struct plan_table *t, bool *any)
+{
+    const char *filters[] = {t->query ? NULL : t->filter, t->query ? NULL : t->tree_filter};
+
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        if (!filters[i])
+            continue;
+        add_condition(b, any);
+        buf_printf(b, "(%s)", filters[i]);
+    }
+}
+
+char *plan_copy_source(const struct plan_table *t, const struct plan_source *s, uint64_t from,
+                       uint64_t to)
+{
+    struct buf b;
+    bool any = false;
+
+    buf_init(&b, 512);
+    add_select(&b, t, s->from);
+    add_filters(&b, t, &any);
+    if (from) {
+        add_condition(&b, &any);
+        buf_printf(&b, "ctid >= '(%llu,0)'", (unsigned long long)from);
+    }
+    if (to) {
+        add_condition(&b, &any);
+        buf_printf(&b, "ctid < '(%llu,0)'", (unsigned long long)to);
+    }
+    buf_add_str(&b, ") TO STDOUT");
+    return take_text(&b);
+}
+
+static void add_literal(struct buf *b, PGconn *sql, const char *text)
+{
+    char *quoted = PQescapeLiteral(sql, text, strlen(text));
+
+    if (!quoted)
+        log_out_of_memory();
+    buf_add_str(b, quoted);
+    PQfreemem(quoted);
+}
+
+static void add_key_list(struct buf *b, const struct key *k)
+{
+    for (uint16_t i = 0; i < k->n; i++) {
+        if (i)
+            buf_add_str(b, ", ");
+        add_identifier(b, k->columns[i].name);
+    }
+}
+
+/* (k1, k2) > ('a', 'b'): literals without a type take that of the column, collation and all. */
+static void add_after(struct buf *b, const struct key *k, const struct bound *after, PGconn *sql)
+{
+    buf_add_char(b, '(');
+    add_key_list(b, k);
+    buf_add_str(b, ") > (");
+    for (uint16_t i = 0; i < k->n; i++) {
+        if (i)
+            buf_add_str(b, ", ");
+        add_literal(b, sql, after->values[i]);
+    }
+    buf_add_char(b, ')');
+}
+
+char *plan_copy_chunk(const struct plan_table *t, const struct bound *after, uint64_t rows,
+                      PGconn *sql)
+{
+    const struct key *k = &t->key;
+    struct buf b;
+    bool any = false;
+
+    buf_init(&b, 512);
+    add_select(&b, t, t->sources[0].from);
+    add_filters(&b, t, &any);
+    if (k->n && after->kind == BOUND_KEY) {
+        add_condition(&b, &any);
+        add_after(&b, k, after, sql);
+    } else if (k->n && !k->unique) {
+        add_condition(&b, &any);
+        add_key_list(&b, k);
+        buf_add_str(&b, " IS NOT NULL");
+    }
+    if (k->n) {
+        buf_add_str(&b, " ORDER BY ");
+        add_key_list(&b, k);
+        buf_printf(&b, " FETCH FIRST %llu ROWS %s", (unsigned long long)rows,
+                   k->unique ? "ONLY" : "WITH TIES");
+    }
+    buf_add_str(&b, ") TO STDOUT");
+    return take_text(&b);
+}
+
+char *plan_copy_nulls(const struct plan_table *t)
+{
+    struct buf b;
+    bool any = false;
+
+    buf_init(&b, 512);
+    add_select(&b, t, t->sources[0].from);
+    add_filters(&b, t, &any);
+    add_condition(&b, &any);
+    add_key_list(&b, &t->key);
+    buf_add_str(&b, " IS NULL) TO STDOUT");
+    return take_text(&b);
+}
+
+bool plan_parse_row(const struct plan_table *t, char *line, size_t len, struct value *values,
+                    struct value *scratch)
+{
+    if (t->nfields == t->relation->ncolumns)
+        return copy_row_parse(line, len, values, t->nfields);
+    if (!copy_row_parse(line, len, scratch, t->nfields))
+        return false;
+    for (uint16_t i = 0; i < t->relation->ncolumns; i++)
+        values[i].kind = VALUE_ABSENT;
+    for (uint16_t i = 0; i < t->nfields; i++)
+        values[t->fields[i]] = scratch[i];
+    return true;
+}
