@@ -14,6 +14,7 @@ enum {
     WRITE_DELAY_USEC = 500,     /* a record waits no longer than that for company */
     SETTLE_USEC = 1000000,      /* accepted output is put on record that often */
     ASK_USEC = 100000,          /* with --until, ask the quiet server where it stands */
+    ASK_SOON_USEC = 2000,       /* beside the chunks of a snapshot, ask the server that often */
     STALL_FALLBACK_SEC = 30,    /* where wal_sender_timeout is off */
 };
 
@@ -259,8 +260,11 @@ static enum outcome keep_position(struct loop *l)
     return outcome;
 }
 
+/* A snapshot that is read in chunks goes on only when the stream has got behind some of them. */
 static usec_t next_ask(const struct loop *l)
 {
+    if (rows_are_wanted(&l->s->rows))
+        return l->last_ask + ASK_SOON_USEC;
     return (l->last_ask > l->gather.last_data ? l->last_ask : l->gather.last_data) + ASK_USEC;
 }
 
