@@ -15,6 +15,7 @@
 enum {
     MAX_AHEAD = 16,           /* chunks whose snapshots the stream has not passed */
     MAX_KEPT = 1024,          /* chunks that are not on record */
+    MAX_OWED = 16384,         /* transactions that the next snapshot has to see */
     TURN_BYTES = 256 * 1024,
     UNUSABLE_USEC = 5000,     /* a snapshot that misses a transaction: until the next try */
     UNUSABLE_TOLD = 1000,     /* so many in a row are worth telling */
@@ -109,14 +110,41 @@ static enum outcome put_off(struct rows *r, enum outcome outcome, usec_t ticks)
     return OUTCOME_OK;
 }
 
+/* While no chunk can be read for long, the transactions that the next one must see add up. */
+static enum outcome bound_owed(struct rows *r)
+{
+    PGconn *sql;
+    PGresult *result;
+    struct visibility seen;
+    char question[64];
+    enum outcome outcome;
+
+    if (r->coverage->nowed < MAX_OWED)
+        return OUTCOME_OK;
+    outcome = catalog_connection(r->catalog, &sql);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    snprintf(question, sizeof question, "SELECT %s", rows_snapshot_function(sql));
+    outcome = sql_query(sql, "look at running transactions", question, 0, NULL, &result);
+    if (outcome == OUTCOME_OK && visibility_parse(&seen, PQgetvalue(result, 0, 0))) {
+        coverage_pay(r->coverage, &seen);
+        visibility_release(&seen);
+    }
+    PQclear(result);
+    return outcome;
+}
+
 enum outcome rows_next_chunk(struct rows *r, usec_t ticks, bool idle)
 {
     struct rows_chunk *c = &r->chunk;
     struct plan_table *t;
     enum outcome outcome;
 
-    if (!r->planned || r->bulk || r->o->snapshot != SNAPSHOT_INCREMENTAL || !is_time(r, ticks, idle))
+    if (!r->planned || r->bulk || r->o->snapshot != SNAPSHOT_INCREMENTAL)
         return OUTCOME_OK;
+    outcome = bound_owed(r);
+    if (outcome != OUTCOME_OK || !is_time(r, ticks, idle))
+        return outcome;
     t = next_table(r);
     if (!t)
         return OUTCOME_OK;

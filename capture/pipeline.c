@@ -177,6 +177,40 @@ static struct change half_insert(const struct change *c)
     return come;
 }
 
+static bool lacks_values(const struct change *c)
+{
+    for (int i = 0; i < c->relation->ncolumns; i++)
+        if (c->new_row[i].kind == VALUE_UNCHANGED)
+            return true;
+    return false;
+}
+
+/*
+ * The update made the row one that is given, and its reader has not seen it before: values that the
+ * server did not send, as the update left them alone, are read from the table.  What has changed
+ * there since is told by changes that are still to come.
+ */
+static enum outcome give_insert(struct pipeline *p, const struct transaction *t,
+                                const struct change *c, bool wanted)
+{
+    struct change half = half_insert(c);
+    struct value *row;
+    PGresult *values;
+    enum outcome outcome;
+
+    if (!wanted || !lacks_values(c))
+        return give(p, t, &half, wanted);
+    row = xcalloc(c->relation->ncolumns, sizeof *row);
+    memcpy(row, c->new_row, c->relation->ncolumns * sizeof *row);
+    outcome = catalog_read_unchanged(p->catalog, c->relation, row, &values);
+    half.new_row = row;
+    if (outcome == OUTCOME_OK)
+        outcome = give(p, t, &half, true);
+    PQclear(values);
+    free(row);
+    return outcome;
+}
+
 /* Under another key it is another row for whoever keeps the last record of each: d, then c. */
 static enum outcome give_moved(struct pipeline *p, const struct transaction *t,
                                const struct change *c, enum verdict verdict, bool wanted)
@@ -186,17 +220,18 @@ static enum outcome give_moved(struct pipeline *p, const struct transaction *t,
     enum outcome outcome =
         give(p, t, &gone, both || (wanted && verdict == VERDICT_GIVE_DELETE));
 
-    return outcome == OUTCOME_OK
-               ? give(p, t, &come, both || (wanted && verdict == VERDICT_GIVE_INSERT))
-               : outcome;
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    return wanted && verdict == VERDICT_GIVE_INSERT ? give_insert(p, t, c, true)
+                                                    : give(p, t, &come, both);
 }
 
 static enum outcome give_half(struct pipeline *p, const struct transaction *t,
                               const struct change *c, enum verdict verdict, bool wanted)
 {
-    struct change half = verdict == VERDICT_GIVE_DELETE ? half_delete(c) : half_insert(c);
+    struct change gone = half_delete(c);
 
-    return give(p, t, &half, wanted);
+    return verdict == VERDICT_GIVE_DELETE ? give(p, t, &gone, wanted) : give_insert(p, t, c, wanted);
 }
 
 /* What rows that have been read, or are still to be, tell of the change. */

@@ -16,7 +16,7 @@
 #include "decode/pgoutput.h"
 #include "deliver/delivery.h"
 #include "encode/encoder.h"
-#include "snapshot/coverage.h"
+#include "snapshot/judge.h"
 #include "source/catalog.h"
 #include "source/stream.h"
 

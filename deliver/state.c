@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/lsn.h"
+#include "snapshot/coverage_json.h"
 
 enum { FORMAT_VERSION = 1, MAX_SIZE = 256 * 1024 * 1024 };
 

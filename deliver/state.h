@@ -19,7 +19,8 @@
  *                         has not passed; seen is the text of a pg_snapshot, until an LSN
  *         tables          oid, table: every table whose rows are given; read: "all", "none", or the
  *                         key (texts) up to which; key: names of the key's columns; chunks: step,
- *                         to: what was read beyond that under the snapshots above
+ *                         to: what was read beyond that under the snapshots above; moved: rows of
+ *                         which all changes are given, see snapshot/coverage.h
  *     output              regular files: path, device, inode, length of the accepted part, crc32
  *                         of its last up to 4096 bytes, and whether the run that wrote it ended in
  *                         good order (complete), so that nothing of ours lies behind; else null

@@ -18,17 +18,26 @@
  * are read again would stay with it for ever.  So a run that goes on there (`uncertain`) gives
  * deletes of rows that are still to be read, too.
  *
+ * Where chunks are cut by a column that is not part of the rows' own key (--chunk-key), an update may
+ * move a row into a chunk that has been given, as the update left it, before the update comes.  Then
+ * the reader has the row twice, the newer one first; from that update on (`moved`) all changes of
+ * the row are given, so that what the reader has in the end is right.
+ *
  * When the stream has passed a step's `until`, all that its snapshot sees has come and it needs no
  * snapshot any more.  Here and in the state file steps are kept until that is on record.
  */
 #ifndef SNAPSHOT_COVERAGE_H
 #define SNAPSHOT_COVERAGE_H
 
-#include <cjson/cJSON.h>
-
 #include "cdcdump.h"
 #include "snapshot/key.h"
 #include "snapshot/visibility.h"
+
+/* A row whose changes are all given, until the step is forgotten. */
+struct moved_row {
+    uint64_t hash; /* of its key; one that is met by chance does no harm */
+    uint64_t step;
+};
 
 /* Rows of one table that one step has given: those up to the bound, and after the one before. */
 struct covered_chunk {
@@ -43,6 +52,8 @@ struct covered_table {
     struct bound base;      /* bound of the last step that needs no snapshot any more */
     struct covered_chunk *chunks; /* later ones, oldest first */
     size_t nchunks;
+    struct moved_row *moved; /* see above; rising by hash */
+    size_t nmoved;
     struct key *order; /* of this run's plan: how keys are compared; NULL = is not known */
 };
 
@@ -90,8 +101,18 @@ static inline bool covered_whole(const struct covered_table *t)
 
 bool coverage_whole(const struct coverage *c);
 
+/* A chunk that a step has given; the bound is taken over.  For those who fill a coverage. */
+void covered_add_chunk(struct covered_table *t, uint64_t step, struct bound *to);
+
+/* Takes note that all changes of the row with that hash are given, until the step is forgotten. */
+void covered_add_moved(struct covered_table *t, uint64_t hash, uint64_t step);
+bool covered_has_moved(const struct covered_table *t, uint64_t hash);
+
 /* Whether the snapshot sees every transaction that has been left out for the sake of later steps. */
 bool coverage_usable(const struct coverage *c, const struct visibility *seen);
+
+/* Forgets those of them that this snapshot sees: later ones do so, too. */
+void coverage_pay(struct coverage *c, const struct visibility *seen);
 
 /*
  * Begins a step.  Takes over *seen; NULL for a snapshot that was exported with the slot, which
@@ -116,39 +137,5 @@ static inline bool coverage_is_needed(const struct coverage *c)
 {
     return c->nsteps > 0 || !coverage_whole(c);
 }
-
-/* ---- judging changes ---- */
-
-/* How a transaction of the stream stands to the steps. */
-struct judge {
-    struct coverage *coverage;
-    uint32_t xid;
-    uint64_t seen_from; /* the first step whose snapshot sees it; UINT64_MAX = none does */
-};
-
-void judge_begin(struct judge *j, struct coverage *c, uint32_t xid);
-
-enum verdict {
-    VERDICT_GIVE,
-    VERDICT_LEAVE_OUT,
-    VERDICT_GIVE_DELETE, /* of an update, only that the old row is gone */
-    VERDICT_GIVE_INSERT, /* of an update, only that there is a new row */
-    VERDICT_UNKNOWN,     /* the change does not say which row it is about: logged */
-};
-
-/* t: the table that the change's relation is. */
-enum verdict judge_change(const struct judge *j, struct covered_table *t, const struct change *c,
-                          struct comparer *comparer);
-
-/* ---- in the state file ---- */
-
-/* What of it belongs to that position, as an object that state.h describes. */
-cJSON *coverage_to_json(const struct coverage *c, const struct position *position);
-
-/* Whether at that position rows are still to be read. */
-bool coverage_whole_at(const struct coverage *c, const struct position *position);
-
-/* Fills *c, empty before; false when the object is not one of ours. */
-bool coverage_from_json(struct coverage *c, const cJSON *json);
 
 #endif

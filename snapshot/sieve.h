@@ -12,7 +12,7 @@
 #include <libpq-fe.h>
 
 #include "cdcdump.h"
-#include "snapshot/coverage.h"
+#include "snapshot/judge.h"
 #include "source/stream.h"
 
 struct sieve;

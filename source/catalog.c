@@ -392,3 +392,89 @@ enum outcome catalog_describe(struct catalog *c, struct relation *r)
     r->described = outcome == OUTCOME_OK;
     return outcome;
 }
+
+/* ---- values that were not sent ---- */
+
+static void add_name(struct buf *b, const char *before, const char *name)
+{
+    buf_add_str(b, before);
+    buf_add_char(b, '"');
+    for (; *name; name++) {
+        if (*name == '"')
+            buf_add_char(b, '"');
+        buf_add_char(b, *name);
+    }
+    buf_add_char(b, '"');
+}
+
+/* The statement; *nparams: how many keys it is given by, 0 = there is no key to go by. */
+static char *unchanged_question(const struct relation *r, const struct value *row, char **params,
+                                int *nparams)
+{
+    const char *before = "SELECT ";
+    struct buf b;
+    char *text;
+
+    buf_init(&b, 256);
+    for (int i = 0; i < r->ncolumns; i++) {
+        if (row[i].kind != VALUE_UNCHANGED)
+            continue;
+        add_name(&b, before, r->columns[i].name);
+        before = ", ";
+    }
+    add_name(&b, " FROM ", r->schema);
+    add_name(&b, ".", r->name);
+    *nparams = 0;
+    for (int i = 0; i < r->ncolumns; i++) {
+        if (!r->columns[i].key || row[i].kind != VALUE_TEXT)
+            continue;
+        add_name(&b, *nparams ? " AND " : " WHERE ", r->columns[i].name);
+        buf_printf(&b, " = $%d", *nparams + 1);
+        params[(*nparams)++] = xstrndup(row[i].data, row[i].len);
+    }
+    text = xstrndup(b.data, b.len);
+    buf_release(&b);
+    return text;
+}
+
+static void take_unchanged(const struct relation *r, struct value *row, const PGresult *result)
+{
+    int field = 0;
+
+    for (int i = 0; i < r->ncolumns; i++) {
+        if (row[i].kind != VALUE_UNCHANGED)
+            continue;
+        row[i] = (struct value){
+            .data = PQgetvalue(result, 0, field),
+            .len = (uint32_t)PQgetlength(result, 0, field),
+            .kind = PQgetisnull(result, 0, field) ? VALUE_NULL : VALUE_TEXT,
+        };
+        field++;
+    }
+}
+
+enum outcome catalog_read_unchanged(struct catalog *c, const struct relation *r, struct value *row,
+                                    PGresult **result)
+{
+    char **params = xcalloc(r->ncolumns + 1u, sizeof *params);
+    int nparams;
+    char *question = unchanged_question(r, row, params, &nparams);
+    PGconn *sql;
+    enum outcome outcome = catalog_connection(c, &sql);
+
+    *result = NULL;
+    if (outcome == OUTCOME_OK && nparams > 0)
+        outcome = sql_query(sql, "read a value that was not sent", question, nparams,
+                            (const char *const *)params, result);
+    if (*result && PQntuples(*result) == 1) {
+        take_unchanged(r, row, *result);
+    } else {
+        PQclear(*result);
+        *result = NULL;
+    }
+    for (int i = 0; i < nparams; i++)
+        free(params[i]);
+    free(params);
+    free(question);
+    return outcome;
+}
