@@ -48,7 +48,7 @@ static bool find_work(struct rows *r)
 /* The next piece, as a statement; NULL: all has been given out. */
 static char *next_piece(struct rows *r, struct rows_job *job)
 {
-    const struct plan_table *t;
+    struct plan_table *t;
     const struct plan_source *s;
     uint64_t from = r->next_page, to = 0;
 
@@ -59,8 +59,6 @@ static char *next_piece(struct rows *r, struct rows_job *job)
     if (may_be_cut(r, t, s) && s->bytes / PAGE - from > PIECE_PAGES)
         to = from + PIECE_PAGES;
     job->table = t;
-    job->source = r->next_source;
-    job->pages = to ? PIECE_PAGES : s->bytes / PAGE - from;
     r->next_page = to;
     if (to == 0)
         r->next_source++;
@@ -236,7 +234,7 @@ static enum outcome hold(struct rows *r, struct rows_job *job, size_t len, usec_
 {
     char *line = r->held;
     size_t line_len = r->held_len;
-    const struct plan_table *t = r->held_table;
+    struct plan_table *t = r->held_table;
     enum outcome outcome = OUTCOME_OK;
 
     r->held = fetcher_keep(&job->fetcher);
@@ -276,7 +274,6 @@ static enum outcome take_from(struct rows *r, struct rows_job *job, usec_t ticks
             outcome = hold(r, job, len, ticks);
             break;
         case FETCHER_DONE:
-            r->bytes_done += job->pages * PAGE;
             outcome = give_work(r, job);
             if (!job->table)
                 return outcome;

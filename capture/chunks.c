@@ -15,7 +15,7 @@
 enum {
     MAX_AHEAD = 16,           /* chunks whose snapshots the stream has not passed */
     MAX_KEPT = 1024,          /* chunks that are not on record */
-    MAX_OWED = 16384,         /* transactions that the next snapshot has to see */
+    MAX_OWED = 4096,          /* transactions that the next snapshot has to see */
     TURN_BYTES = 256 * 1024,
     UNUSABLE_USEC = 5000,     /* a snapshot that misses a transaction: until the next try */
     UNUSABLE_TOLD = 1000,     /* so many in a row are worth telling */
@@ -261,8 +261,6 @@ static void end_chunk(struct rows *r, struct bound *to, usec_t ticks)
     pipeline_end_rows(r->pipeline);
     c->running = c->begun = false;
     c->ended = ticks;
-    if (covered_whole(c->covered))
-        r->bytes_done += c->table->bytes;
 }
 
 /* The server has answered everything: the chunk is whole, unless nulls are to follow. */

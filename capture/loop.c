@@ -155,7 +155,7 @@ static enum outcome begin_chunk(struct loop *l)
 
     if (!pipeline_at_boundary(&s->pipeline) || output_is_full(l))
         return OUTCOME_OK;
-    if (s->sieve && !coverage_is_needed(s->pipeline.coverage)) {
+    if (s->sieve && !coverage_is_needed(s->pipeline.coverage, s->delivery.emitted.lsn)) {
         pipeline_set_coverage(&s->pipeline, s->pipeline.coverage, &s->rows.plan.relations, NULL);
         sieve_free(s->sieve);
         s->sieve = NULL;

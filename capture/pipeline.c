@@ -186,29 +186,50 @@ static bool lacks_values(const struct change *c)
 }
 
 /*
- * The update made the row one that is given, and its reader has not seen it before: values that the
- * server did not send, as the update left them alone, are read from the table.  What has changed
- * there since is told by changes that are still to come.
+ * With values that the server did not send, as the update left them alone, read from the table.
+ * They may be newer than the update, or, if the row has gone elsewhere since, those of another row:
+ * so all updates up to that point of the WAL are filled likewise, and the last one is right.
  */
+static enum outcome give_filled(struct pipeline *p, const struct transaction *t,
+                                const struct change *c)
+{
+    struct change filled = *c;
+    struct covered_table *table = coverage_find(p->coverage, c->relation->oid);
+    struct value *row = xcalloc(c->relation->ncolumns, sizeof *row);
+    PGresult *values;
+    lsn_t when;
+    enum outcome outcome;
+
+    memcpy(row, c->new_row, c->relation->ncolumns * sizeof *row);
+    filled.new_row = row;
+    outcome = catalog_read_unchanged(p->catalog, c->relation, row, &values, &when);
+    if (table && when > table->filled_to)
+        table->filled_to = when;
+    if (outcome == OUTCOME_OK)
+        outcome = give(p, t, &filled, true);
+    PQclear(values);
+    free(row);
+    return outcome;
+}
+
+/* The update made the row one that is given, and its reader has not seen it before. */
 static enum outcome give_insert(struct pipeline *p, const struct transaction *t,
                                 const struct change *c, bool wanted)
 {
     struct change half = half_insert(c);
-    struct value *row;
-    PGresult *values;
-    enum outcome outcome;
 
-    if (!wanted || !lacks_values(c))
-        return give(p, t, &half, wanted);
-    row = xcalloc(c->relation->ncolumns, sizeof *row);
-    memcpy(row, c->new_row, c->relation->ncolumns * sizeof *row);
-    outcome = catalog_read_unchanged(p->catalog, c->relation, row, &values);
-    half.new_row = row;
-    if (outcome == OUTCOME_OK)
-        outcome = give(p, t, &half, true);
-    PQclear(values);
-    free(row);
-    return outcome;
+    return wanted && lacks_values(c) ? give_filled(p, t, &half) : give(p, t, &half, wanted);
+}
+
+/* Whether the update is one of those that are filled: see give_filled(). */
+static bool is_to_be_filled(const struct pipeline *p, const struct change *c)
+{
+    const struct covered_table *t;
+
+    if (!p->judging || c->op != OP_UPDATE)
+        return false;
+    t = coverage_find(p->coverage, c->relation->oid);
+    return t && c->lsn <= t->filled_to && lacks_values(c);
 }
 
 /* Under another key it is another row for whoever keeps the last record of each: d, then c. */
@@ -222,6 +243,8 @@ static enum outcome give_moved(struct pipeline *p, const struct transaction *t,
 
     if (outcome != OUTCOME_OK)
         return outcome;
+    if (both && is_to_be_filled(p, c))
+        return give_filled(p, t, &come);
     return wanted && verdict == VERDICT_GIVE_INSERT ? give_insert(p, t, c, true)
                                                     : give(p, t, &come, both);
 }
@@ -256,6 +279,8 @@ static enum outcome on_change(struct pipeline *p, const struct transaction *t, s
         return give_moved(p, t, c, verdict, wanted);
     if (verdict == VERDICT_GIVE_DELETE || verdict == VERDICT_GIVE_INSERT)
         return give_half(p, t, c, verdict, wanted);
+    if (wanted && verdict == VERDICT_GIVE && is_to_be_filled(p, c))
+        return give_filled(p, t, c);
     return give(p, t, c, wanted && verdict == VERDICT_GIVE);
 }
 
@@ -339,7 +364,9 @@ static enum outcome on_begin(struct pipeline *p, const struct transaction *t)
     }
     p->seq = p->skip_to = 0;
     p->announced = false;
-    p->judging = p->coverage && coverage_is_needed(p->coverage);
+    if (!p->settled)
+        p->settled = !p->coverage || !coverage_is_needed(p->coverage, p->delivery->emitted.lsn);
+    p->judging = !p->settled;
     if (p->judging)
         judge_begin(&p->judge, p->coverage, t->xid);
     outcome = resume_cut(p, t, &again);
@@ -473,19 +500,21 @@ void pipeline_set_coverage(struct pipeline *p, struct coverage *c, const struct 
     static struct comparer nobody;
 
     p->coverage = c;
+    p->settled = false;
     p->row_relations = relations;
     p->comparer = comparer ? comparer : &nobody;
 }
 
 bool pipeline_is_unsettled(const struct pipeline *p)
 {
-    return p->coverage && (!coverage_whole(p->coverage) ||
+    return p->coverage && !p->settled && (!coverage_whole(p->coverage) ||
                            coverage_waiting(p->coverage, p->delivery->emitted.lsn) > 0);
 }
 
 void pipeline_begin_rows(struct pipeline *p, lsn_t lsn, usec_t when)
 {
     p->reading = true;
+    p->settled = false;
     p->rows_lsn = lsn;
     encoder_snapshot(p->encoder, lsn, when);
 }

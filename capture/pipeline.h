@@ -50,6 +50,7 @@ struct pipeline {
     struct told stream_told;
     struct told rows_told;
     struct coverage *coverage; /* NULL = no rows are, or were, read */
+    bool settled;              /* it has no part in anything any more */
     struct judge judge;        /* of the open transaction */
     bool judging;
     struct comparer *comparer; /* who compares keys for the judge */

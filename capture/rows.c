@@ -143,15 +143,13 @@ enum outcome rows_plan(struct rows *r, bool again)
     if (outcome != OUTCOME_OK)
         return outcome;
     drop_vanished(r, again);
-    r->expected = 0;
     for (size_t i = 0; i < r->plan.count && outcome == OUTCOME_OK; i++) {
         struct plan_table *t = &r->plan.tables[i];
 
         outcome = take_note(r, t, again);
         if (outcome != OUTCOME_OK || covered_whole(coverage_find(r->coverage, t->oid)))
             continue;
-        r->expected = t->rows < 0 || r->expected < 0 ? -1 : r->expected + t->rows;
-        r->bytes += t->bytes;
+        t->read = true;
         r->tables++;
     }
     r->planned = outcome == OUTCOME_OK;
@@ -169,7 +167,7 @@ bool rows_are_wanted(const struct rows *r)
 
 /* ---- giving them ---- */
 
-enum outcome rows_give(struct rows *r, const struct plan_table *t, char *line, size_t len,
+enum outcome rows_give(struct rows *r, struct plan_table *t, char *line, size_t len,
                        enum row_mark mark, usec_t ticks)
 {
     if (!plan_parse_row(t, line, len, r->values, r->scratch)) {
@@ -178,6 +176,8 @@ enum outcome rows_give(struct rows *r, const struct plan_table *t, char *line, s
         return OUTCOME_FAILED;
     }
     r->given++;
+    t->given++;
+    t->given_bytes += len;
     return pipeline_row(r->pipeline, t->relation, r->values, mark, ticks);
 }
 
@@ -244,16 +244,44 @@ static const char *present_table(const struct rows *r)
     return NULL;
 }
 
-/* By rows where the statistics know how many there are, else by the pages that have been read. */
+static bool is_being_read(const struct rows *r, const struct plan_table *t)
+{
+    for (size_t i = 0; i < r->njobs; i++)
+        if (r->jobs[i].table == t)
+            return true;
+    return false;
+}
+
+/*
+ * How much of a table has been given: by rows where the statistics know how many there are, else by
+ * bytes, as rows on disk are about as long as their text, and their headers.
+ */
+static double table_share(const struct rows *r, const struct plan_table *t)
+{
+    enum { HEADER = 28 };
+    double done = t->rows > 0 ? (double)t->given / t->rows
+                              : (double)(t->given_bytes + HEADER * t->given) / (double)t->bytes;
+    bool given_out = r->bulk && t < r->plan.tables + r->next_table;
+
+    if (covered_whole(coverage_find(r->coverage, t->oid)) || (given_out && !is_being_read(r, t)))
+        return 1;
+    return done > 0.99 ? 0.99 : done;
+}
+
+/* Of everything that this run reads; large tables count for more. */
 static double share(const struct rows *r)
 {
-    double share = -1;
+    double done = 0, all = 0;
 
-    if (r->expected > 0)
-        share = (double)r->given / r->expected;
-    else if (r->bytes > 0)
-        share = (double)r->bytes_done / (double)r->bytes;
-    return share > 0.99 ? 0.99 : share;
+    for (size_t i = 0; i < r->plan.count; i++) {
+        const struct plan_table *t = &r->plan.tables[i];
+
+        if (!t->read || t->bytes == 0)
+            continue;
+        all += (double)t->bytes;
+        done += (double)t->bytes * table_share(r, t);
+    }
+    return all > 0 ? done / all : -1;
 }
 
 static struct progress_figures figures(const struct rows *r)

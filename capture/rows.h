@@ -27,9 +27,7 @@ enum { ROWS_MAX_JOBS = 64 };
 /* One connection that reads, and what it reads. */
 struct rows_job {
     struct fetcher fetcher;
-    const struct plan_table *table; /* NULL = it has nothing to do */
-    size_t source;
-    uint64_t pages; /* of the piece */
+    struct plan_table *table; /* NULL = it has nothing to do */
     bool unread;    /* something may be left in libpq's buffer */
 };
 
@@ -69,14 +67,11 @@ struct rows {
     char *line; /* chunks: of the last row, which values borrow from */
     char *held; /* bulk: the last line that came; the very last is marked */
     size_t held_len;
-    const struct plan_table *held_table;
+    struct plan_table *held_table;
     struct value *values, *scratch; /* for the widest table */
 
     struct progress progress;
     uint64_t given;       /* rows, in this run */
-    double expected;      /* rows of all tables; negative = not known */
-    uint64_t bytes;       /* of all tables that are read, in pages of theirs */
-    uint64_t bytes_done;
     uint64_t output_start; /* offset where the records of rows began */
     size_t tables;        /* that are read */
 };

@@ -5,7 +5,7 @@
 #include "capture/rows.h"
 
 /* Gives one row of a table; line is borrowed and changed. */
-enum outcome rows_give(struct rows *r, const struct plan_table *t, char *line, size_t len,
+enum outcome rows_give(struct rows *r, struct plan_table *t, char *line, size_t len,
                        enum row_mark mark, usec_t ticks);
 
 /* Whether the output takes more; writes out what it can.  *outcome tells of failures. */

@@ -38,9 +38,15 @@ static bool is_untouched(const struct session *s)
     return true;
 }
 
+/* The last run has ended by itself, as this one will: the slot that it made has gone with it. */
+static bool has_left_slot(const struct session *s)
+{
+    return s->delivery.state.complete && mode_ends(s->o->mode);
+}
+
 static bool has_position(const struct session *s)
 {
-    return s->prepared || (s->delivery.resumed && !is_untouched(s));
+    return s->prepared || (s->delivery.resumed && !is_untouched(s) && !has_left_slot(s));
 }
 
 static enum outcome foreign(const struct session *s, const char *what, const char *theirs,
@@ -270,7 +276,7 @@ static enum outcome plan_rows(struct session *s)
     }
     if (takes && (!s->delivery.resumed || s->o->mode == MODE_ALWAYS))
         st->has_coverage = true;
-    if (!st->has_coverage || !(takes || coverage_is_needed(&st->coverage)))
+    if (!st->has_coverage || !(takes || coverage_is_needed(&st->coverage, st->position.lsn)))
         return OUTCOME_OK;
     st->coverage.uncertain = again && s->delivery.mode != ACK_WRITTEN;
     if (s->o->start_lsn && !has_position(s)) {
@@ -427,15 +433,27 @@ static bool has_ended(const struct session *s)
            (st->complete || session_is_rows_only(s));
 }
 
+/* A table that comes later has no part in a snapshot whose slot is no more. */
+static bool is_too_late(const struct session *s, const struct slot *slot)
+{
+    if (!has_left_slot(s) || session_is_rows_only(s) || !rows_are_wanted(&s->rows) || slot->exists)
+        return false;
+    log_error("the snapshot of state file \"%s\" is complete and its replication slot has been "
+              "dropped",
+              s->o->state_file);
+    log_hint("Use another state file, and slot, for tables that have come since.");
+    return true;
+}
+
 /* All that only the first connect does.  The slot is created last: it makes the server keep WAL. */
 static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
 {
-    bool must_exist = has_position(s) || s->o->mode == MODE_COMMITTED_OFFSET;
+    bool unused = session_is_rows_only(s) || has_left_slot(s);
+    bool must_exist = has_position(s) || s->o->mode == MODE_COMMITTED_OFFSET ||
+                      (s->o->start_lsn && !mode_takes_snapshot(s->o->mode));
     enum outcome outcome;
 
-    if (session_is_rows_only(s) || (s->delivery.state.complete && mode_ends(s->o->mode)))
-        must_exist = false;
-    if (!slot->exists && (must_exist || s->o->start_lsn)) /* a new one has nothing from before */
+    if (!slot->exists && must_exist && !unused) /* a new one has nothing from before */
         return slot_missing(s);
     outcome = bounds_init(&s->bounds, s->o, sql);
     if (outcome == OUTCOME_OK)
@@ -446,7 +464,9 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
         return outcome;
     pipeline_init(&s->pipeline, s->o, s->catalog, &s->delivery, &s->bounds, s->system.database);
     outcome = plan_rows(s);
-    if (outcome == OUTCOME_OK && has_ended(s)) {
+    if (outcome == OUTCOME_OK && is_too_late(s, slot))
+        outcome = OUTCOME_MISUSED;
+    else if (outcome == OUTCOME_OK && has_ended(s)) {
         log_notice("the rows have been read already: there is nothing left to do");
         s->pipeline.finished = true;
     } else if (outcome == OUTCOME_OK) {
@@ -516,7 +536,8 @@ static void attach_coverage(struct session *s)
         return;
     for (size_t i = 0; i < c->ntables; i++)
         compares |= c->tables[i]->order && !c->tables[i]->order->plain;
-    if (compares && s->o->snapshot == SNAPSHOT_INCREMENTAL && coverage_is_needed(c))
+    if (compares && s->o->snapshot == SNAPSHOT_INCREMENTAL &&
+        coverage_is_needed(c, s->delivery.emitted.lsn))
         s->sieve = sieve_new(c);
     pipeline_set_coverage(&s->pipeline, c, &s->rows.plan.relations,
                           s->sieve ? sieve_comparer(s->sieve) : NULL);

@@ -20,7 +20,8 @@
  *         tables          oid, table: every table whose rows are given; read: "all", "none", or the
  *                         key (texts) up to which; key: names of the key's columns; chunks: step,
  *                         to: what was read beyond that under the snapshots above; moved: rows of
- *                         which all changes are given, see snapshot/coverage.h
+ *                         which all changes are given; filled_to: LSN, see snapshot/coverage.h
+ *         owed            transactions that the next step's snapshot has to see, if any
  *     output              regular files: path, device, inode, length of the accepted part, crc32
  *                         of its last up to 4096 bytes, and whether the run that wrote it ended in
  *                         good order (complete), so that nothing of ours lies behind; else null

@@ -27,6 +27,7 @@ static void clear_chunks(struct covered_table *t)
     free(t->moved);
     t->moved = NULL;
     t->nmoved = 0;
+    t->filled_to = 0;
 }
 
 static void free_table(struct covered_table *t)
@@ -132,6 +133,17 @@ bool coverage_usable(const struct coverage *c, const struct visibility *seen)
         if (!visibility_sees(seen, c->owed[i]))
             return false;
     return true;
+}
+
+void coverage_owe(struct coverage *c, uint32_t xid)
+{
+    if (c->nowed == c->owed_cap) {
+        c->owed_cap = c->owed_cap ? 2 * c->owed_cap : 64;
+        c->owed = realloc(c->owed, c->owed_cap * sizeof *c->owed);
+        if (!c->owed)
+            log_out_of_memory();
+    }
+    c->owed[c->nowed++] = xid;
 }
 
 void coverage_pay(struct coverage *c, const struct visibility *seen)
@@ -288,4 +300,14 @@ size_t coverage_waiting(const struct coverage *c, lsn_t lsn)
     for (size_t i = 0; i < c->nsteps; i++)
         n += c->steps[i].until > lsn;
     return n;
+}
+
+bool coverage_is_needed(const struct coverage *c, lsn_t lsn)
+{
+    if (c->nsteps > 0 || !coverage_whole(c))
+        return true;
+    for (size_t i = 0; i < c->ntables; i++)
+        if (c->tables[i]->filled_to > lsn)
+            return true;
+    return false;
 }

@@ -54,6 +54,7 @@ struct covered_table {
     size_t nchunks;
     struct moved_row *moved; /* see above; rising by hash */
     size_t nmoved;
+    lsn_t filled_to; /* updates up to there get values that are not sent with them from the table */
     struct key *order; /* of this run's plan: how keys are compared; NULL = is not known */
 };
 
@@ -111,6 +112,9 @@ bool covered_has_moved(const struct covered_table *t, uint64_t hash);
 /* Whether the snapshot sees every transaction that has been left out for the sake of later steps. */
 bool coverage_usable(const struct coverage *c, const struct visibility *seen);
 
+/* Takes note of one more. */
+void coverage_owe(struct coverage *c, uint32_t xid);
+
 /* Forgets those of them that this snapshot sees: later ones do so, too. */
 void coverage_pay(struct coverage *c, const struct visibility *seen);
 
@@ -132,10 +136,7 @@ void coverage_forget(struct coverage *c, const struct position *recorded);
 /* How many steps have a snapshot that the stream has not passed at lsn. */
 size_t coverage_waiting(const struct coverage *c, lsn_t lsn);
 
-/* Whether changes have to be judged at all. */
-static inline bool coverage_is_needed(const struct coverage *c)
-{
-    return c->nsteps > 0 || !coverage_whole(c);
-}
+/* Whether changes behind that position have to be judged at all. */
+bool coverage_is_needed(const struct coverage *c, lsn_t lsn);
 
 #endif

@@ -42,6 +42,14 @@ static void add_number(cJSON *json, const char *name, uint64_t n)
     free(text);
 }
 
+static void add_lsn(cJSON *json, const char *name, lsn_t lsn)
+{
+    char *text = xasprintf(LSN_FMT, LSN_ARGS(lsn));
+
+    cJSON_AddStringToObject(json, name, text);
+    free(text);
+}
+
 static void add_steps(cJSON *json, const struct coverage *c, const struct position *p)
 {
     cJSON *list = cJSON_AddArrayToObject(json, "snapshots");
@@ -58,9 +66,7 @@ static void add_steps(cJSON *json, const struct coverage *c, const struct positi
         text = visibility_text(&s->seen);
         cJSON_AddStringToObject(item, "seen", text);
         free(text);
-        text = xasprintf(LSN_FMT, LSN_ARGS(s->until));
-        cJSON_AddStringToObject(item, "until", text);
-        free(text);
+        add_lsn(item, "until", s->until);
         cJSON_AddItemToArray(list, item);
     }
 }
@@ -105,6 +111,8 @@ static cJSON *table_to_json(const struct coverage *c, const struct covered_table
                               cJSON_CreateStringArray(t->key.items, (int)t->key.count));
     cJSON_AddItemToObject(item, "read", bound_to_json(base));
     add_moved_rows(item, t);
+    if (t->filled_to > p->lsn)
+        add_lsn(item, "filled_to", t->filled_to);
     for (; i < t->nchunks && known_at(&t->chunks[i], p); i++) {
         cJSON *chunk = cJSON_CreateObject();
 
@@ -123,6 +131,11 @@ cJSON *coverage_to_json(const struct coverage *c, const struct position *positio
 
     add_number(json, "step", position->rows);
     add_steps(json, c, position);
+    if (c->nowed) {
+        list = cJSON_AddArrayToObject(json, "owed");
+        for (size_t i = 0; i < c->nowed; i++)
+            cJSON_AddItemToArray(list, cJSON_CreateNumber(c->owed[i]));
+    }
     list = cJSON_AddArrayToObject(json, "tables");
     for (size_t i = 0; i < c->ntables; i++)
         cJSON_AddItemToArray(list, table_to_json(c, c->tables[i], position));
@@ -253,17 +266,31 @@ static bool take_key(struct covered_table *t, const cJSON *json)
 static bool take_table(struct coverage *c, const cJSON *json)
 {
     const cJSON *oid = cJSON_GetObjectItemCaseSensitive(json, "oid");
-    const char *name = text_of(json, "table");
+    const char *name = text_of(json, "table"), *filled = text_of(json, "filled_to");
     struct covered_table *t;
 
     if (!cJSON_IsNumber(oid) || oid->valuedouble < 1 || oid->valuedouble > UINT32_MAX || !name ||
         coverage_find(c, (uint32_t)oid->valuedouble))
         return false;
     t = coverage_add(c, (uint32_t)oid->valuedouble, name);
+    if (filled && !lsn_parse(filled, &t->filled_to))
+        return false;
     return take_bound(cJSON_GetObjectItemCaseSensitive(json, "read"), &t->base) &&
            take_key(t, cJSON_GetObjectItemCaseSensitive(json, "key")) &&
            take_chunks(c, t, cJSON_GetObjectItemCaseSensitive(json, "chunks")) &&
            take_moved(t, cJSON_GetObjectItemCaseSensitive(json, "moved"));
+}
+
+static bool take_owed(struct coverage *c, const cJSON *list)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > UINT32_MAX)
+            return false;
+        coverage_owe(c, (uint32_t)item->valuedouble);
+    }
+    return true;
 }
 
 bool coverage_from_json(struct coverage *c, const cJSON *json)
@@ -273,6 +300,8 @@ bool coverage_from_json(struct coverage *c, const cJSON *json)
     if (!take_number(json, "step", &c->last))
         return false;
     c->complete = c->last;
+    if (!take_owed(c, cJSON_GetObjectItemCaseSensitive(json, "owed")))
+        return false;
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "snapshots"))
         if (!take_step(c, item))
             return false;

@@ -12,11 +12,14 @@ void judge_begin(struct judge *j, struct coverage *c, uint32_t xid)
         j->seen_from = c->steps[i].step;
 }
 
-/* Rows up to there have been given without what the transaction has done. */
+/*
+ * Rows up to there have been given without what the transaction has done.  A table that has been
+ * begun anew counts from there on, for what comes after the truncation that it was begun anew for.
+ */
 static const struct bound *given_to(const struct judge *j, const struct covered_table *t)
 {
     for (size_t i = t->nchunks; i-- > 0;)
-        if (t->chunks[i].step < j->seen_from)
+        if (t->chunks[i].step < j->seen_from || t->chunks[i].to.kind == BOUND_NONE)
             return &t->chunks[i].to;
     return &t->base;
 }
@@ -28,13 +31,7 @@ static void owe(const struct judge *j)
 
     if (j->seen_from != UINT64_MAX || (c->nowed && c->owed[c->nowed - 1] == j->xid))
         return;
-    if (c->nowed == c->owed_cap) {
-        c->owed_cap = c->owed_cap ? 2 * c->owed_cap : 64;
-        c->owed = realloc(c->owed, c->owed_cap * sizeof *c->owed);
-        if (!c->owed)
-            log_out_of_memory();
-    }
-    c->owed[c->nowed++] = j->xid;
+    coverage_owe(c, j->xid);
 }
 
 static bool is_known(const struct key *k, const struct value *row)
@@ -212,7 +209,7 @@ enum verdict judge_change(const struct judge *j, struct covered_table *t, const 
     if (to->kind == BOUND_END)
         return VERDICT_GIVE;
     verdict = to->kind == BOUND_NONE ? VERDICT_LEAVE_OUT : judge_row(t, c, to, comparer);
-    if (verdict == VERDICT_LEAVE_OUT || verdict == VERDICT_GIVE_DELETE)
+    if (verdict != VERDICT_GIVE)
         owe(j);
     if (verdict == VERDICT_LEAVE_OUT && j->coverage->uncertain && j->seen_from == UINT64_MAX &&
         takes_row_away(t, c))

@@ -610,8 +610,13 @@ enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_
     for (int i = 0; i < PQntuples(tables) && !found; i++) {
         found = result_u32(tables, i, "oid") == oid;
         if (found) {
+            uint64_t given = t->given, given_bytes = t->given_bytes;
+
             clear_table(t);
             outcome = load_table(p, t, x, tables, i);
+            t->read = true;
+            t->given = given;
+            t->given_bytes = given_bytes;
         }
     }
     PQclear(tables);

@@ -47,6 +47,9 @@ struct plan_table {
     double rows;    /* estimated; negative = not known */
     uint64_t bytes;
     char fingerprint[33]; /* of its columns: differs when they have changed */
+    bool read;            /* rows of it are, or were, read in this run: so many */
+    uint64_t given;
+    uint64_t given_bytes; /* of their lines */
 };
 
 struct plan {

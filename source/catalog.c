@@ -407,21 +407,22 @@ static void add_name(struct buf *b, const char *before, const char *name)
     buf_add_char(b, '"');
 }
 
-/* The statement; *nparams: how many keys it is given by, 0 = there is no key to go by. */
+/*
+ * The statement, which always gives one row, with the end of the WAL first; *nparams: how many keys
+ * it is given by, 0 = there is no key to go by.
+ */
 static char *unchanged_question(const struct relation *r, const struct value *row, char **params,
                                 int *nparams)
 {
-    const char *before = "SELECT ";
     struct buf b;
     char *text;
 
     buf_init(&b, 256);
-    for (int i = 0; i < r->ncolumns; i++) {
-        if (row[i].kind != VALUE_UNCHANGED)
-            continue;
-        add_name(&b, before, r->columns[i].name);
-        before = ", ";
-    }
+    buf_add_str(&b, "SELECT w.lsn, t.* FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS w"
+                    " LEFT JOIN LATERAL (SELECT true");
+    for (int i = 0; i < r->ncolumns; i++)
+        if (row[i].kind == VALUE_UNCHANGED)
+            add_name(&b, ", ", r->columns[i].name);
     add_name(&b, " FROM ", r->schema);
     add_name(&b, ".", r->name);
     *nparams = 0;
@@ -432,6 +433,7 @@ static char *unchanged_question(const struct relation *r, const struct value *ro
         buf_printf(&b, " = $%d", *nparams + 1);
         params[(*nparams)++] = xstrndup(row[i].data, row[i].len);
     }
+    buf_add_str(&b, ") AS t ON true");
     text = xstrndup(b.data, b.len);
     buf_release(&b);
     return text;
@@ -439,7 +441,7 @@ static char *unchanged_question(const struct relation *r, const struct value *ro
 
 static void take_unchanged(const struct relation *r, struct value *row, const PGresult *result)
 {
-    int field = 0;
+    int field = 2;
 
     for (int i = 0; i < r->ncolumns; i++) {
         if (row[i].kind != VALUE_UNCHANGED)
@@ -454,7 +456,7 @@ static void take_unchanged(const struct relation *r, struct value *row, const PG
 }
 
 enum outcome catalog_read_unchanged(struct catalog *c, const struct relation *r, struct value *row,
-                                    PGresult **result)
+                                    PGresult **result, lsn_t *when)
 {
     char **params = xcalloc(r->ncolumns + 1u, sizeof *params);
     int nparams;
@@ -463,14 +465,14 @@ enum outcome catalog_read_unchanged(struct catalog *c, const struct relation *r,
     enum outcome outcome = catalog_connection(c, &sql);
 
     *result = NULL;
+    *when = 0;
     if (outcome == OUTCOME_OK && nparams > 0)
         outcome = sql_query(sql, "read a value that was not sent", question, nparams,
                             (const char *const *)params, result);
-    if (*result && PQntuples(*result) == 1) {
-        take_unchanged(r, row, *result);
-    } else {
-        PQclear(*result);
-        *result = NULL;
+    if (*result) {
+        *when = result_lsn(*result, 0, "lsn");
+        if (PQntuples(*result) == 1 && !PQgetisnull(*result, 0, 1))
+            take_unchanged(r, row, *result);
     }
     for (int i = 0; i < nparams; i++)
         free(params[i]);
