@@ -61,7 +61,7 @@ static void add_beginning(struct buf *b, const struct rows *r)
     buf_printf(b,
                "%sBEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; "
                "SET LOCAL lock_timeout = '1s'; LOCK TABLE %s%s IN ACCESS SHARE MODE; ",
-               r->chunk.open ? "ROLLBACK; " : "", t->partitioned ? "" : "ONLY ", t->quoted);
+               PQtransactionStatus(r->jobs->fetcher.conn) == PQTRANS_IDLE ? "" : "ROLLBACK; ", t->partitioned ? "" : "ONLY ", t->quoted);
     buf_printf(b, ROWS_SNAPSHOT_QUESTION "; ", rows_snapshot_function(r->jobs->fetcher.conn),
                t->oid);
 }
@@ -78,8 +78,8 @@ static enum outcome send_chunk(struct rows *r)
     buf_init(&b, 1024);
     add_beginning(&b, r);
     buf_add_str(&b, copy);
-    c->open = c->table->key.n > 0 && !c->table->key.unique; /* nulls may follow */
-    buf_add_str(&b, c->open ? "" : "; ROLLBACK");
+    if (c->table->key.n == 0 || c->table->key.unique) /* else nulls may follow */
+        buf_add_str(&b, "; ROLLBACK");
     buf_add_char(&b, '\0');
     outcome = fetcher_send(&r->jobs->fetcher, b.data);
     buf_release(&b);
@@ -105,7 +105,6 @@ static enum outcome put_off(struct rows *r, enum outcome outcome, usec_t ticks)
     if (outcome != OUTCOME_UNAVAILABLE)
         return outcome;
     fetcher_close(&r->jobs->fetcher);
-    r->chunk.open = false;
     log_notice("going on with table %s in a second", r->chunk.table->name);
     return OUTCOME_OK;
 }
@@ -176,7 +175,6 @@ static void refuse(struct rows *r, usec_t ticks)
     struct rows_chunk *c = &r->chunk;
 
     fetcher_cancel(&r->jobs->fetcher);
-    c->open = true;
     c->running = false;
     c->retry_at = ticks + UNUSABLE_USEC;
 }
@@ -284,7 +282,6 @@ static enum outcome finish(struct rows *r, usec_t ticks)
     if (coverage_whole(r->coverage)) {
         rows_end_progress(r, ticks);
         rows_close_jobs(r);
-        c->open = false;
     }
     return OUTCOME_OK;
 }

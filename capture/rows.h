@@ -36,7 +36,6 @@ struct rows_chunk {
     bool running; /* rows may come: the stream waits */
     bool begun;   /* they come: the step has begun */
     bool nulls;   /* the rows whose key is null are being read: the last of the table */
-    bool open;    /* the connection's transaction is */
     struct plan_table *table;
     struct covered_table *covered;
     uint64_t rows;
