@@ -50,7 +50,13 @@ static enum outcome connect(struct rows *r)
         r->jobs = xcalloc(1, sizeof *r->jobs);
         r->njobs = 1;
     }
-    return r->jobs->fetcher.conn ? OUTCOME_OK : fetcher_open(&r->jobs->fetcher, r->connector);
+    if (!r->jobs->fetcher.conn) {
+        enum outcome outcome = fetcher_open(&r->jobs->fetcher, r->connector);
+
+        r->jobs->fetcher.lenient = true;
+        return outcome;
+    }
+    return OUTCOME_OK;
 }
 
 /* A lock taken before the snapshot keeps the table as the snapshot shows it. */

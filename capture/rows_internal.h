@@ -16,7 +16,8 @@ bool rows_output_has_room(struct rows *r, enum outcome *outcome);
  * end of the WAL after it, the time, the fingerprint of the columns of table `oid`.
  */
 #define ROWS_SNAPSHOT_QUESTION                                                                     \
-    "SELECT %s AS seen, pg_current_wal_insert_lsn() AS until,"                                     \
+    "SELECT %s AS seen, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"               \
+    " ELSE pg_current_wal_insert_lsn() END AS until,"                                              \
     " trunc(extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now, "                       \
     PLAN_COLUMNS_FINGERPRINT " AS fingerprint"
 

@@ -337,10 +337,8 @@ static enum outcome await_answer(struct session *s, PGconn *sql,
 static enum outcome prepare_join(struct session *s, PGconn *sql, lsn_t *start)
 {
     bool young = false;
-    enum outcome outcome = check_primary(sql);
+    enum outcome outcome = await_answer(s, sql, publication_is_settled);
 
-    if (outcome == OUTCOME_OK)
-        outcome = await_answer(s, sql, publication_is_settled);
     if (outcome == OUTCOME_OK && !has_position(s))
         outcome = publication_is_young(sql, s->o, &young);
     if (outcome != OUTCOME_OK || !young)
@@ -406,9 +404,13 @@ static enum outcome create_slot(struct session *s, PGconn *sql, PGconn *walsende
 static enum outcome prepare_slot(struct session *s, PGconn *sql, PGconn *walsender,
                                  struct slot *slot)
 {
+    bool own = rows_are_wanted(&s->rows) && !session_is_rows_only(s) && /* a snapshot of its own */
+               (slot->exists || s->o->snapshot == SNAPSHOT_INCREMENTAL);
     lsn_t created_at = 0;
-    enum outcome outcome = OUTCOME_OK;
+    enum outcome outcome = own ? check_primary(sql) : OUTCOME_OK;
 
+    if (outcome != OUTCOME_OK)
+        return outcome;
     if (session_is_rows_only(s))
         slot->confirmed = s->system.flushed; /* of no further use */
     else if (!slot->exists)
@@ -650,7 +652,8 @@ static bool is_left_over(const struct session *s)
 
     if (s->o->temporary_slot || !st->has_coverage)
         return false;
-    if (s->created && s->delivery.recorded.rows == 0 && !coverage_whole(&st->coverage))
+    if (s->created && s->delivery.recorded.rows == 0 &&
+        !coverage_whole_at(&st->coverage, &s->delivery.recorded))
         return true;
     if (s->o->mode != MODE_SNAPSHOT)
         return false;

@@ -125,6 +125,22 @@ bool coverage_whole(const struct coverage *c)
     return true;
 }
 
+const struct bound *covered_at(const struct covered_table *t, const struct position *position)
+{
+    for (size_t i = t->nchunks; i-- > 0;)
+        if (t->chunks[i].step <= position->rows)
+            return &t->chunks[i].to;
+    return &t->base;
+}
+
+bool coverage_whole_at(const struct coverage *c, const struct position *position)
+{
+    for (size_t i = 0; i < c->ntables; i++)
+        if (covered_at(c->tables[i], position)->kind != BOUND_END)
+            return false;
+    return true;
+}
+
 /* ---- steps ---- */
 
 bool coverage_usable(const struct coverage *c, const struct visibility *seen)

@@ -95,12 +95,16 @@ void coverage_reset(struct coverage *c);
 /* The bound of what has been given. */
 const struct bound *covered_to(const struct covered_table *t);
 
+/* The same as of a position. */
+const struct bound *covered_at(const struct covered_table *t, const struct position *position);
+
 static inline bool covered_whole(const struct covered_table *t)
 {
     return covered_to(t)->kind == BOUND_END;
 }
 
 bool coverage_whole(const struct coverage *c);
+bool coverage_whole_at(const struct coverage *c, const struct position *position);
 
 /* A chunk that a step has given; the bound is taken over.  For those who fill a coverage. */
 void covered_add_chunk(struct covered_table *t, uint64_t step, struct bound *to);

@@ -11,22 +11,6 @@ static bool known_at(const struct covered_chunk *chunk, const struct position *p
     return chunk->step <= p->rows;
 }
 
-static const struct bound *bound_at(const struct covered_table *t, const struct position *p)
-{
-    for (size_t i = t->nchunks; i-- > 0;)
-        if (known_at(&t->chunks[i], p))
-            return &t->chunks[i].to;
-    return &t->base;
-}
-
-bool coverage_whole_at(const struct coverage *c, const struct position *position)
-{
-    for (size_t i = 0; i < c->ntables; i++)
-        if (bound_at(c->tables[i], position)->kind != BOUND_END)
-            return false;
-    return true;
-}
-
 static cJSON *bound_to_json(const struct bound *b)
 {
     if (b->kind != BOUND_KEY)
@@ -106,7 +90,7 @@ static cJSON *table_to_json(const struct coverage *c, const struct covered_table
         base = &t->chunks[i].to;
     cJSON_AddNumberToObject(item, "oid", t->oid);
     cJSON_AddStringToObject(item, "table", t->name);
-    if (t->key.count && bound_at(t, p)->kind == BOUND_KEY)
+    if (t->key.count && covered_at(t, p)->kind == BOUND_KEY)
         cJSON_AddItemToObject(item, "key",
                               cJSON_CreateStringArray(t->key.items, (int)t->key.count));
     cJSON_AddItemToObject(item, "read", bound_to_json(base));

@@ -11,9 +11,6 @@
 /* What of it belongs to that position. */
 cJSON *coverage_to_json(const struct coverage *c, const struct position *position);
 
-/* Whether at that position rows are still to be read. */
-bool coverage_whole_at(const struct coverage *c, const struct position *position);
-
 /* Fills *c, empty before; false when the object is not one of ours. */
 bool coverage_from_json(struct coverage *c, const cJSON *json);
 

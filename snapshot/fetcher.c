@@ -31,9 +31,22 @@ static void drop_step(struct fetcher *r)
     r->result = NULL;
 }
 
+/* A server that computes and has nothing to send would not notice that nobody waits for it. */
+static void ask_to_stop(struct fetcher *r)
+{
+    PGcancel *handle = PQgetCancel(r->conn);
+    char message[256];
+
+    if (!handle || !PQcancel(handle, message, sizeof message))
+        log_verbose("could not cancel a statement");
+    PQfreeCancel(handle);
+}
+
 void fetcher_close(struct fetcher *r)
 {
     drop_step(r);
+    if (r->conn && r->busy && PQstatus(r->conn) == CONNECTION_OK)
+        ask_to_stop(r);
     PQfinish(r->conn);
     *r = (struct fetcher){0};
 }
@@ -78,7 +91,10 @@ static enum fetcher_step step_in_copy(struct fetcher *r, size_t *len)
 static enum fetcher_step failed(struct fetcher *r, PGresult *result, const char *doing,
                                enum outcome *outcome)
 {
-    *outcome = server_error(r->conn, result, doing);
+    bool passes = outcome_of_sqlstate(result_sqlstate(result)) == OUTCOME_UNAVAILABLE;
+
+    *outcome = r->lenient && passes ? server_warning(r->conn, result, doing)
+                                    : server_error(r->conn, result, doing);
     if (PQstatus(r->conn) != CONNECTION_OK)
         *outcome = OUTCOME_UNAVAILABLE;
     PQclear(result);
@@ -131,15 +147,12 @@ bool fetcher_receive(struct fetcher *r)
 
 void fetcher_cancel(struct fetcher *r)
 {
-    PGcancel *handle = r->conn && r->busy ? PQgetCancel(r->conn) : NULL;
-    char message[256], *line;
+    char *line;
     PGresult *result;
 
-    if (!handle)
+    if (!r->busy)
         return;
-    if (!PQcancel(handle, message, sizeof message))
-        log_verbose("could not cancel a statement");
-    PQfreeCancel(handle);
+    ask_to_stop(r);
     drop_step(r);
     while (PQgetCopyData(r->conn, &line, 0) > 0)
         PQfreemem(line);

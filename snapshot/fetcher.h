@@ -19,12 +19,13 @@ struct fetcher {
     PGresult *result; /* FETCHER_RESULT: likewise */
     bool busy;        /* something has been sent and not all of it answered */
     bool copying;
+    bool lenient; /* set by who goes on after a failure that may pass: it is warned about */
 };
 
 /* Connects.  OUTCOME_OK: the connection is idle, outside of a transaction. */
 enum outcome fetcher_open(struct fetcher *r, struct connector *connector);
 
-/* Drops the connection, whatever it is doing; the server notices. */
+/* Drops the connection, whatever it is doing; the server is asked to give that up. */
 void fetcher_close(struct fetcher *r);
 
 /*

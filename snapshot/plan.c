@@ -96,8 +96,9 @@ static char *copy_result(const PGresult *result, int row, const char *column)
 /* ---- the relation ---- */
 
 /*
- * The columns that are sent, as pgoutput describes them: without generated ones, unless a column
- * list or the publication's options (18) have them.
+ * The columns that are sent, as pgoutput describes them.  Generated ones are not, but from 18 on where
+ * the publication's options or a column list have them; before, its list of columns may name them
+ * all the same.
  */
 static const char columns_question[] =
     "SELECT a.attname AS name, a.atttypid AS type, a.atttypmod AS typmod,"
@@ -108,7 +109,8 @@ static const char columns_question[] =
     "  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
     " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped"
     "   AND CASE WHEN $2::text[] IS NULL THEN a.attgenerated = ''"
-    "            ELSE a.attname::text = ANY ($2::text[]) END"
+    "            ELSE a.attname::text = ANY ($2::text[]) AND (a.attgenerated = ''"
+    "                 OR current_setting('server_version_num')::int >= 180000) END"
     " ORDER BY a.attnum";
 
 static void set_columns(struct relation *r, const PGresult *result)

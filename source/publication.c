@@ -328,18 +328,24 @@ static enum outcome apply_identity(PGconn *sql, const struct options *o, const s
     return outcome;
 }
 
-static enum outcome warn_without_identity(PGconn *sql, const struct selection *s)
+/* $2: the name of a publication that need not have all the captured tables, or NULL. */
+static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
+                                          const struct selection *s)
 {
     static const char question[] =
         "SELECT c.name FROM " TABLES_WITH_ROWS
-        " WHERE c.relreplident = 'n' OR c.relreplident IN ('d', 'i') AND NOT EXISTS"
+        " WHERE (c.relreplident = 'n' OR c.relreplident IN ('d', 'i') AND NOT EXISTS"
         "       (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid"
-        "           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END)"
+        "           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END))"
+        "   AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_publication_tables AS p WHERE"
+        "          p.pubname = $2 AND to_regclass(format('%I.%I', p.schemaname, p.tablename)) IN"
+        "          (SELECT c.oid UNION SELECT a.relid FROM pg_partition_ancestors(c.oid) AS a)))"
         " ORDER BY c.name";
-    const char *params[] = {s->oids};
+    const char *const params[] = {
+        s->oids, o->publication_mode == PUBLICATION_EXISTING ? o->publication : NULL};
     PGresult *result;
-    enum outcome outcome = sql_query(sql, "look up replica identities", question, 1, params,
-                                     &result);
+    enum outcome outcome =
+        sql_query(sql, "look up replica identities", question, 2, params, &result);
 
     for (int i = 0; i < PQntuples(result); i++)
         log_warning("table %s has no replica identity: the server refuses updates and deletes of it "
@@ -358,5 +364,5 @@ enum outcome publication_set_identity(PGconn *sql, const struct options *o,
 
     if (strcmp(o->replica_identity, "keep") != 0)
         outcome = apply_identity(sql, o, s);
-    return outcome == OUTCOME_OK && warn ? warn_without_identity(sql, s) : outcome;
+    return outcome == OUTCOME_OK && warn ? warn_without_identity(sql, o, s) : outcome;
 }

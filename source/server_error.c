@@ -49,18 +49,18 @@ const char *result_sqlstate(const PGresult *result)
     return sqlstate ? sqlstate : "";
 }
 
-enum outcome server_error(const PGconn *conn, const PGresult *result, const char *doing)
+/* DETAIL and the like belong to the message before them. */
+static enum outcome report(void (*say)(const char *fmt, ...), const PGconn *conn,
+                           const PGresult *result, const char *doing)
 {
     const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
     const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
 
-    if (!primary) {
-        log_error("could not %s: %s", doing, PQerrorMessage(conn));
+    say("could not %s: %s", doing, primary ? primary : PQerrorMessage(conn));
+    if (!primary)
         return OUTCOME_UNAVAILABLE;
-    }
-    log_error("could not %s: %s", doing, primary);
     if (detail)
         log_detail("%s", detail);
     if (context)
@@ -68,4 +68,14 @@ enum outcome server_error(const PGconn *conn, const PGresult *result, const char
     if (hint)
         log_hint("%s", hint);
     return outcome_of_sqlstate(result_sqlstate(result));
+}
+
+enum outcome server_error(const PGconn *conn, const PGresult *result, const char *doing)
+{
+    return report(log_error, conn, result, doing);
+}
+
+enum outcome server_warning(const PGconn *conn, const PGresult *result, const char *doing)
+{
+    return report(log_warning, conn, result, doing);
 }

@@ -23,4 +23,7 @@ const char *result_sqlstate(const PGresult *result);
  */
 enum outcome server_error(const PGconn *conn, const PGresult *result, const char *doing);
 
+/* The same where the run goes on all the same: a warning. */
+enum outcome server_warning(const PGconn *conn, const PGresult *result, const char *doing);
+
 #endif

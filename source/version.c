@@ -20,6 +20,7 @@ enum outcome version_check(int server_version, const struct options *o)
         const char *what;
     } needs[] = {
         {true, 12, "cdcdump"},
+        {o->chunk_key != NULL, 13, "--chunk-key"}, /* FETCH FIRST … WITH TIES */
         {o->messages, 14, "--messages"},
         {o->binary, 14, "-o binary"},
         {o->two_phase, 15, "--two-phase"},
