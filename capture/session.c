@@ -409,6 +409,8 @@ static enum outcome prepare_slot(struct session *s, PGconn *sql, PGconn *walsend
     lsn_t created_at = 0;
     enum outcome outcome = own ? check_primary(sql) : OUTCOME_OK;
 
+    if (outcome == OUTCOME_OK && own)
+        outcome = system_await_commits(sql);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (session_is_rows_only(s))

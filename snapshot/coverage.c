@@ -92,6 +92,7 @@ struct covered_table *coverage_add(struct coverage *c, uint32_t oid, const char 
     memmove(c->tables + at + 1, c->tables + at, (c->ntables - at) * sizeof(*c->tables));
     c->tables[at] = t;
     c->ntables++;
+    c->nunread++;
     return t;
 }
 
@@ -99,6 +100,7 @@ void coverage_remove(struct coverage *c, uint32_t oid)
 {
     size_t at = place(c, oid);
 
+    c->nunread -= !covered_whole(c->tables[at]);
     free_table(c->tables[at]);
     memmove(c->tables + at, c->tables + at + 1, (c->ntables - at - 1) * sizeof(*c->tables));
     c->ntables--;
@@ -110,6 +112,7 @@ void coverage_reset(struct coverage *c)
         clear_chunks(c->tables[i]);
     clear_steps(c);
     c->nowed = 0;
+    c->nunread = c->ntables;
 }
 
 const struct bound *covered_to(const struct covered_table *t)
@@ -117,12 +120,11 @@ const struct bound *covered_to(const struct covered_table *t)
     return t->nchunks ? &t->chunks[t->nchunks - 1].to : &t->base;
 }
 
-bool coverage_whole(const struct coverage *c)
+void coverage_recount(struct coverage *c)
 {
+    c->nunread = 0;
     for (size_t i = 0; i < c->ntables; i++)
-        if (!covered_whole(c->tables[i]))
-            return false;
-    return true;
+        c->nunread += !covered_whole(c->tables[i]);
 }
 
 const struct bound *covered_at(const struct covered_table *t, const struct position *position)
@@ -207,8 +209,10 @@ static void note_key(struct covered_table *t)
 
 void coverage_extend(struct coverage *c, struct covered_table *t, struct bound *to)
 {
+    c->nunread -= !covered_whole(t);
     note_key(t);
     covered_add_chunk(t, c->last, to);
+    c->nunread += !covered_whole(t);
 }
 
 void coverage_finish(struct coverage *c)

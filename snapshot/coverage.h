@@ -69,6 +69,7 @@ struct covered_step {
 struct coverage {
     struct covered_table **tables; /* rising oid */
     size_t ntables;
+    size_t nunread;             /* of them: rows are still to be read */
     struct covered_step *steps; /* those that the stream has not passed */
     size_t nsteps;
     uint64_t last;     /* step that was begun last */
@@ -103,11 +104,18 @@ static inline bool covered_whole(const struct covered_table *t)
     return covered_to(t)->kind == BOUND_END;
 }
 
-bool coverage_whole(const struct coverage *c);
+static inline bool coverage_whole(const struct coverage *c)
+{
+    return c->nunread == 0;
+}
+
 bool coverage_whole_at(const struct coverage *c, const struct position *position);
 
-/* A chunk that a step has given; the bound is taken over.  For those who fill a coverage. */
+/* A chunk that a step has given; the bound is taken over.  For who fills a coverage and recounts. */
 void covered_add_chunk(struct covered_table *t, uint64_t step, struct bound *to);
+
+/* Counts the tables whose rows are still to be read. */
+void coverage_recount(struct coverage *c);
 
 /* Takes note that all changes of the row with that hash are given, until the step is forgotten. */
 void covered_add_moved(struct covered_table *t, uint64_t hash, uint64_t step);

@@ -292,5 +292,6 @@ bool coverage_from_json(struct coverage *c, const cJSON *json)
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "tables"))
         if (!take_table(c, item))
             return false;
+    coverage_recount(c);
     return true;
 }

@@ -167,38 +167,79 @@ enum outcome system_wal_end(PGconn *sql, lsn_t *lsn)
     return OUTCOME_OK;
 }
 
-/* Until every transaction that has an id by now has ended. */
-static enum outcome await_running(PGconn *sql)
+/*
+ * Asks until the first column of the answer is true; who is waited for is told once, after a while.
+ * The question may have one parameter.
+ */
+static enum outcome await_true(PGconn *sql, const char *question, const char *param,
+                               const char *waiting)
 {
     enum { PAUSE_USEC = 50000, PATIENCE_SEC = 3 };
     usec_t told = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
-    uint64_t first = 0;
 
     for (;;) {
         PGresult *result;
-        uint64_t oldest;
+        bool answer;
         enum outcome outcome =
-            sql_query(sql, "look up running transactions",
-                      "SELECT txid_snapshot_xmin(s) AS oldest, txid_snapshot_xmax(s) AS next"
-                      "  FROM txid_current_snapshot() AS s",
-                      0, NULL, &result);
+            sql_query(sql, "look up running transactions", question, 1, &param, &result);
 
         if (outcome != OUTCOME_OK)
             return outcome;
-        oldest = strtoull(result_text(result, 0, "oldest"), NULL, 10);
-        if (!first)
-            first = strtoull(result_text(result, 0, "next"), NULL, 10);
+        answer = PQgetvalue(result, 0, 0)[0] == 't';
         PQclear(result);
-        if (oldest >= first)
+        if (answer)
             return OUTCOME_OK;
         if (signals_stop())
             return OUTCOME_STOPPED;
         if (told && clock_ticks() >= told) {
-            slot_name_blockers(sql, "a point can be found to begin at");
+            slot_name_blockers(sql, waiting);
             told = 0;
         }
         clock_pause(PAUSE_USEC);
     }
+}
+
+/* The first column of the question's only row; the caller frees it. */
+static enum outcome ask_text(PGconn *sql, const char *question, char **text)
+{
+    PGresult *result;
+    enum outcome outcome =
+        sql_query(sql, "look up running transactions", question, 0, NULL, &result);
+
+    *text = outcome == OUTCOME_OK ? xstrdup(PQgetvalue(result, 0, 0)) : NULL;
+    PQclear(result);
+    return outcome;
+}
+
+/* Until every transaction that has an id by now has ended. */
+static enum outcome await_running(PGconn *sql)
+{
+    char *next;
+    enum outcome outcome =
+        ask_text(sql, "SELECT txid_snapshot_xmax(txid_current_snapshot())", &next);
+
+    if (outcome == OUTCOME_OK)
+        outcome = await_true(sql, "SELECT txid_snapshot_xmin(txid_current_snapshot()) >= $1::int8",
+                             next, "a point can be found to begin at");
+    free(next);
+    return outcome;
+}
+
+enum outcome system_await_commits(PGconn *sql)
+{
+    char *xids;
+    enum outcome outcome = ask_text(sql,
+                                    "SELECT coalesce(array_agg(backend_xid::text), '{}')"
+                                    "  FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+                                    &xids);
+
+    if (outcome == OUTCOME_OK)
+        outcome = await_true(sql,
+                             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity"
+                             "  WHERE wait_event = 'SyncRep' AND backend_xid::text = ANY ($1))",
+                             xids, "rows can be read, as their commits are not visible yet");
+    free(xids);
+    return outcome;
 }
 
 enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn)

@@ -40,6 +40,12 @@ enum outcome system_wal_end(PGconn *sql, lsn_t *lsn);
  */
 enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn);
 
+/*
+ * Waits for commits that are in the WAL and not visible yet, as they wait for a synchronous standby.
+ * (Seen only where the role may see what others' sessions wait for.)
+ */
+enum outcome system_await_commits(PGconn *sql);
+
 /* Reads a timestamp as the server does; *when in microseconds since 1970, *now likewise. */
 enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now);
 
