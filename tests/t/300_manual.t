@@ -2,17 +2,19 @@
 #
 # An example that would go on for ever ends after a second without a change: the cdcdump found in
 # PATH is a script that adds --idle-exit.  kcat has a broker in its own process (librdkafka's mock
-# cluster) and says on stdout what it has sent.
+# cluster) and says on stdout what it has sent.  Before each example there is a change, which has to
+# come out of it, as a change or within the rows.
 use v5.36;
 use utf8;
 use CdcTest;
 
 my $pg = PgServer->new;
-$pg->create_db('shop');
-$pg->sql('shop', <<'SQL');
+for my $db (qw(shop warehouse)) {
+    $pg->create_db($db)->sql($db, <<'SQL');
 CREATE TABLE products (product_id int PRIMARY KEY, product_name text, price numeric(10,2));
 CREATE TABLE documents (document_id int PRIMARY KEY, title text);
 SQL
+}
 
 my $bin = scratch();
 my $work = scratch();
@@ -31,17 +33,21 @@ sub run_example ($line) {
     $line =~ s/\s+#.*//;
     return CdcTest::Process->capture(
         argv => ['bash', '-o', 'pipefail', '-c', "cd $work && $line"],
-        env  => { %pg, PATH => "$bin:$ENV{PATH}" },
+        env  => { %pg, PATH => join ':', $bin, $ENV{PATH}, PgServer::bindir() },
     );
 }
 
-# The slot that an example names, so that there is something to read behind it.
+# The slot that an example names, so that there is something to read behind it; rows are there.
 sub prepare ($line) {
     my ($slot) = $line =~ /-S (\w+)/;
-    return unless defined $slot && !$pg->slot($slot);
+    return if !defined $slot || reads_rows($line) || $pg->slot($slot);
     return if -e "$work/$slot.json";
     $pg->sql('shop', "CREATE PUBLICATION cdcdump_$slot FOR TABLE products, documents") ;
     $pg->sql('shop', "SELECT pg_create_logical_replication_slot('$slot', 'pgoutput')");
+}
+
+sub reads_rows ($line) {
+    return $line =~ /-S/ && $line !~ /-m (?:never|committed-offset)/;
 }
 
 my $id = 0;
@@ -60,11 +66,11 @@ sub manual_examples {
     return map { s/\\e/\\/gr } $examples =~ /^\.Dl (.*)$/mg;
 }
 
-# Every code block that begins with a prompt-less cdcdump or a crontab line.
+# The code blocks of two sections; crontab lines without their times.
 sub readme_examples {
     my @examples;
-    my ($section) = slurp("$Cdc::TOP/README.md") =~ /^## Five examples\n(.*?)^## /ms;
-    for my $block ($section =~ /^```\n(.*?)^```/msg) {
+    my ($sections) = slurp("$Cdc::TOP/README.md") =~ /^## Rows first.*?\n(.*?^## Five examples.*?)^## /ms;
+    for my $block ($sections =~ /^```\n(.*?)^```/msg) {
         $block =~ s/\|\n\s+/| /g;
         push @examples, map { s{^\*/10 \* \* \* \*\s+}{}r } split /\n/, $block;
     }
@@ -73,18 +79,27 @@ sub readme_examples {
 
 my @manual = manual_examples();
 my @readme = readme_examples();
-is(scalar @manual, 5, 'examples in the manual');
-is(scalar @readme, 7, 'examples in README.md');
+is(scalar @manual, 9, 'examples in the manual');
+is(scalar @readme, 9, 'examples in README.md');
 
 sub try ($line, $where) {
+    my $goes_on = $line =~ /--state (\S+)/ && -e "$work/$1";
     prepare($line);
     change();
     my $r = run_example($line);
     is($r->{exit}, 0, "$where: $line") or diag("$r->{out}$r->{err}");
+    if ($line =~ /-d warehouse/) {
+        my $all = 'SELECT * FROM products ORDER BY product_id';
+        is_deeply($pg->query('warehouse', $all), $pg->query('shop', $all), '… and loads the table');
+        return;
+    }
     my ($file) = $line =~ /(?:>>|-f) (\S+)/;
     my $out = $r->{out} . ($file ? slurp("$work/$file") : '');
     like($out, $line =~ /jq .lsn/ ? qr{"[0-9A-F]+/[0-9A-F]+"} : qr/\b(?:Better|Test) Product $id\b/,
         '… and gives what was changed') or diag("$r->{out}$r->{err}");
+    if (reads_rows($line) && !$goes_on) {
+        like($out, qr/\bBetter Product 1\b/, '… and the rows that were there');
+    }
     if ($line =~ /kcat/) {
         # kcat -T puts nothing between two messages
         like($r->{out}, qr/\{"document_id":$id\}\t(?:\z|\{"\w+_id")/,
