@@ -411,6 +411,8 @@ static enum outcome prepare_slot(struct session *s, PGconn *sql, PGconn *walsend
 
     if (outcome == OUTCOME_OK && own)
         outcome = system_await_commits(sql);
+    if (outcome == OUTCOME_OK && own && s->o->two_phase)
+        outcome = system_await_prepared(sql); /* their PREPARE may lie before the slot's position */
     if (outcome != OUTCOME_OK)
         return outcome;
     if (session_is_rows_only(s))

@@ -242,6 +242,23 @@ enum outcome system_await_commits(PGconn *sql)
     return outcome;
 }
 
+enum outcome system_await_prepared(PGconn *sql)
+{
+    char *xids;
+    enum outcome outcome = ask_text(sql,
+                                    "SELECT coalesce(array_agg(transaction::text), '{}')"
+                                    "  FROM pg_prepared_xacts WHERE database = current_database()",
+                                    &xids);
+
+    if (outcome == OUTCOME_OK)
+        outcome = await_true(sql,
+                             "SELECT NOT EXISTS (SELECT FROM pg_prepared_xacts"
+                             "  WHERE transaction::text = ANY ($1))",
+                             xids, "rows can be read, as they have been streamed in part");
+    free(xids);
+    return outcome;
+}
+
 enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn)
 {
     lsn_t flushed;

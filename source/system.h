@@ -46,6 +46,9 @@ enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn);
  */
 enum outcome system_await_commits(PGconn *sql);
 
+/* Waits for the prepared transactions of the database to be committed or rolled back. */
+enum outcome system_await_prepared(PGconn *sql);
+
 /* Reads a timestamp as the server does; *when in microseconds since 1970, *now likewise. */
 enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now);
 
