@@ -116,7 +116,7 @@ static const struct option_row rows[] = {
     GROUP("What to capture"),
     {'S', "slot", KIND_STRING, AT(o.slot), NULL, NULL, "NAME", "replication slot; created when missing"},
     {'P', "plugin", KIND_CHOICE, AT(plugin), plugins, "plugin", "NAME", "decoding plugin: pgoutput"},
-    {'m', "startup-mode", KIND_CHOICE, AT(o.mode), modes, "startup mode", "MODE", "what to do without a state file: initial (default), latest-offset, never, committed-offset, snapshot, initial_only, when_needed, always"},
+    {'m', "startup-mode", KIND_CHOICE, AT(o.mode), modes, "startup mode", "MODE", "what to begin with without a state file: initial (default), latest-offset, never, committed-offset, snapshot, initial_only, when_needed, always"},
     {'n', "schema", KIND_LIST, AT(o.schemas), NULL, NULL, "REGEX", "capture these schemas (repeatable)"},
     {'N', "exclude-schema", KIND_LIST, AT(o.exclude_schemas), NULL, NULL, "REGEX", "leave these schemas out"},
     {'t', "table", KIND_LIST, AT(o.tables), NULL, NULL, "REGEX", "capture these tables, by name or schema.name"},
@@ -130,12 +130,12 @@ static const struct option_row rows[] = {
     {0, "drop-slot-on-stop", KIND_FLAG, AT(o.drop_slot_on_stop), NULL, NULL, NULL, "drop slot and state at a regular end"},
     {0, "failover", KIND_FLAG, AT(o.failover), NULL, NULL, NULL, "create the slot as a failover slot (17+)"},
     {0, "two-phase", KIND_FLAG, AT(o.two_phase), NULL, NULL, NULL, "prepared transactions at PREPARE (15+); with --transactions"},
-    GROUP("Snapshot"),
+    GROUP("Rows (startup modes that read them)"),
     {0, "snapshot", KIND_CHOICE, AT(o.snapshot), snapshot_modes, "snapshot mode", "MODE", "consistent (default): all tables as of one point; incremental: chunk by chunk beside the stream"},
-    {'j', "jobs", KIND_COUNT, AT(o.jobs), NULL, "number of jobs", "N", "connections that read rows (default 1)"},
-    {0, "chunk-size", KIND_COUNT, AT(o.chunk_size), NULL, "chunk size", "ROWS", "rows of a chunk (default 8192)"},
-    {0, "chunk-key", KIND_STRING, AT(o.chunk_key), NULL, NULL, "COLUMN", "cut chunks by this column, not by the key"},
-    {0, "snapshot-query", KIND_LIST, AT(o.snapshot_queries), NULL, NULL, "S.T=SELECT", "read the rows of table S.T with this query"},
+    {'j', "jobs", KIND_COUNT, AT(o.jobs), NULL, "number of jobs", "N", "connections that read rows (consistent; default 1)"},
+    {0, "chunk-size", KIND_COUNT, AT(o.chunk_size), NULL, "chunk size", "ROWS", "rows of a chunk (incremental; default 8192)"},
+    {0, "chunk-key", KIND_STRING, AT(o.chunk_key), NULL, NULL, "COLUMN", "read chunks in the order of this column (13+)"},
+    {0, "snapshot-query", KIND_LIST, AT(o.snapshot_queries), NULL, NULL, "TABLE=SELECT", "read the rows of TABLE (schema.table) by this query"},
     GROUP("Records"),
     {'F', "format", KIND_CHOICE, AT(format), formats, "format", "FORMAT", "ndjson"},
     {'e', "envelope", KIND_CHOICE, AT(o.envelope), envelopes, "envelope", "SHAPE", "debezium (default), plain"},
@@ -150,7 +150,7 @@ static const struct option_row rows[] = {
     {0, "skip-ops", KIND_OPS, AT(o.skip_ops), NULL, NULL, "OPS", "leave out operations: letters of cudtm"},
     GROUP("Output and position"),
     {'f', "file", KIND_STRING, AT(o.file), NULL, NULL, "FILE", "write there instead of to standard output"},
-    {0, "state", KIND_STRING, AT(o.state_file), NULL, NULL, "FILE", "remember the position, and go on from it"},
+    {0, "state", KIND_STRING, AT(o.state_file), NULL, NULL, "FILE", "remember position and rows read, and go on from there"},
     {0, "ack-mode", KIND_CHOICE, AT(o.ack_mode), ack_modes, "ack mode", "MODE", "written (files), read (pipes); default by output"},
     {0, "stall-timeout", KIND_SECONDS, AT(o.stall_timeout), NULL, "stall timeout", "SECONDS", "let go of the server when the reader stands still"},
     {'I', "startpos", KIND_LSN, AT(o.start_lsn), NULL, "start position", "LSN", "start elsewhere"},
@@ -164,8 +164,8 @@ static const struct option_row rows[] = {
     {0, "retries", KIND_COUNT, AT(o.retries), NULL, "number of retries", "N", "for a server that is away; default endless once connected"},
     {0, "retry-delay", KIND_SECONDS, AT(o.retry_delay), NULL, "retry delay", "SECONDS", "first delay (default 1), doubling up to 30"},
     {0, "status-interval", KIND_SECONDS, AT(o.status_interval), NULL, "status interval", "SECONDS", "feedback to the server (default 10)"},
-    {0, "progress", KIND_FLAG, AT(o.progress), NULL, NULL, NULL, "show how far a snapshot is; default on a terminal"},
-    {0, "stats", KIND_SECONDS, AT(o.stats), NULL, "statistics interval", "SECONDS", "say so often what has been done"},
+    {0, "progress", KIND_FLAG, AT(o.progress), NULL, NULL, NULL, "show how far a snapshot is (default on a terminal)"},
+    {0, "stats", KIND_SECONDS, AT(o.stats), NULL, "statistics interval", "SECONDS", "report that often on standard error"},
     {'v', "verbose", KIND_FLAG, AT(verbose), NULL, NULL, NULL, "say more on standard error"},
     {'q', "quiet", KIND_FLAG, AT(quiet), NULL, NULL, NULL, "say errors only"},
     {0, "help", KIND_HELP, 0, NULL, NULL, NULL, "this text"},
@@ -223,7 +223,7 @@ static void print_row_help(const struct option_row *row)
 
 static void print_help(void)
 {
-    printf("cdcdump writes the changes of PostgreSQL tables to standard output.\n\n"
+    printf("cdcdump writes the rows and changes of PostgreSQL tables to standard output.\n\n"
            "Usage:\n  cdcdump [OPTION]... [DBNAME | CONNINFO | URI]\n");
     for (int i = 0; i < NROWS; i++)
         print_row_help(&rows[i]);
