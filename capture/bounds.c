@@ -5,14 +5,21 @@
 #include "source/system.h"
 
 /* A transaction whose commit record begins right at the end of the WAL has not committed by now. */
-enum outcome bounds_end_now(struct bounds *b, PGconn *sql)
+void bounds_end_at(struct bounds *b, lsn_t lsn)
+{
+    if (b->stop_at && b->stop_at <= lsn)
+        return;
+    b->last_commit = lsn - 1;
+    b->stop_at = lsn;
+}
+
+static enum outcome until_now(struct bounds *b, PGconn *sql)
 {
     lsn_t end;
     enum outcome outcome = system_wal_end(sql, &end);
 
     if (outcome == OUTCOME_OK) {
-        b->last_commit = end - 1;
-        b->stop_at = end;
+        bounds_end_at(b, end);
         log_verbose("going on until " LSN_FMT, LSN_ARGS(end));
     }
     return outcome;
@@ -38,7 +45,7 @@ static enum outcome until_timestamp(struct bounds *b, PGconn *sql, const char *t
     enum outcome outcome = system_read_time(sql, text, &b->until_time, &now);
 
     if (outcome == OUTCOME_OK && b->until_time <= now)
-        outcome = bounds_end_now(b, sql);
+        outcome = until_now(b, sql);
     return outcome;
 }
 
@@ -50,7 +57,7 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
         .deadline = o->max_time ? clock_ticks() + o->max_time : 0,
     };
     if (o->until.now)
-        return bounds_end_now(b, sql);
+        return until_now(b, sql);
     if (o->until.lsn)
         return until_lsn(b, sql, o->until.lsn);
     return o->until.timestamp ? until_timestamp(b, sql, o->until.timestamp) : OUTCOME_OK;
@@ -78,7 +85,7 @@ enum outcome bounds_server_time(struct bounds *b, usec_t server_now, struct cata
     if (!b->until_time || b->stop_at || server_now <= b->until_time)
         return OUTCOME_OK;
     outcome = catalog_connection(catalog, &sql);
-    return outcome == OUTCOME_OK ? bounds_end_now(b, sql) : outcome;
+    return outcome == OUTCOME_OK ? until_now(b, sql) : outcome;
 }
 
 bool bounds_spent(const struct bounds *b, uint64_t records, usec_t ticks, usec_t last_change)

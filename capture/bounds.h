@@ -24,8 +24,8 @@ struct bounds {
 /* Asks the server what "now" or a timestamp means, at the start of the run. */
 enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql);
 
-/* What has committed by now is the end. */
-enum outcome bounds_end_now(struct bounds *b, PGconn *sql);
+/* What has committed before lsn is the end, where no earlier one has been asked for. */
+void bounds_end_at(struct bounds *b, lsn_t lsn);
 
 /* Whether the transaction lies beyond the bounds. */
 bool bounds_exclude(const struct bounds *b, const struct transaction *t);

@@ -101,12 +101,30 @@ static enum outcome take_snapshot(struct rows *r, char name[64], struct rows_sna
     return outcome;
 }
 
+/* As far as can be told: tables may still come and go. */
+static uint64_t count_pieces(const struct rows *r)
+{
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < r->plan.count; i++) {
+        const struct plan_table *t = &r->plan.tables[i];
+
+        for (size_t k = 0; k < t->nsources && is_to_be_read(r, t); k++)
+            n += 1 + (t->sources[k].oid ? t->sources[k].bytes / PAGE / PIECE_PAGES : 0);
+    }
+    return n;
+}
+
+/* No more of them than there are pieces to give out. */
 static enum outcome open_jobs(struct rows *r)
 {
+    uint64_t pieces = count_pieces(r), wanted = r->o->jobs < pieces ? r->o->jobs : pieces;
     enum outcome outcome = OUTCOME_OK;
 
-    r->jobs = xcalloc(r->o->jobs, sizeof *r->jobs);
-    while (r->njobs < r->o->jobs && outcome == OUTCOME_OK)
+    if (wanted == 0)
+        wanted = 1;
+    r->jobs = xcalloc(wanted, sizeof *r->jobs);
+    while (r->njobs < wanted && outcome == OUTCOME_OK)
         outcome = fetcher_open(&r->jobs[r->njobs++].fetcher, r->connector);
     return outcome;
 }
@@ -147,17 +165,9 @@ static enum outcome lock_tables(struct rows *r)
     return outcome;
 }
 
-static enum outcome altered(void)
-{
-    log_error("could not read the tables as of one point: one of them was altered or truncated "
-              "meanwhile");
-    log_hint("Try again.");
-    return OUTCOME_UNAVAILABLE;
-}
-
 /*
- * The plan was made a moment before the snapshot, the locks were taken a moment after it.  What a
- * table was in the snapshot has to be what it is now: rewritten tables look empty in it.
+ * The locks were taken a moment after the snapshot.  What a table was in the snapshot has to be what
+ * it is now: one that has been rewritten since looks empty in it.
  */
 static enum outcome check_unaltered(struct rows *r)
 {
@@ -169,11 +179,12 @@ static enum outcome check_unaltered(struct rows *r)
         outcome = plan_fingerprint(&r->plan, r->jobs[0].fetcher.conn, &then);
     if (outcome == OUTCOME_OK)
         outcome = plan_fingerprint(&r->plan, sql, &now);
-    if (outcome == OUTCOME_OK && strcmp(then, now) != 0)
-        outcome = altered();
-    for (size_t i = 0; i < r->plan.count && outcome == OUTCOME_OK; i++)
-        if (!plan_is_current(&r->plan.tables[i], sql, &outcome) && outcome == OUTCOME_OK)
-            outcome = altered();
+    if (outcome == OUTCOME_OK && strcmp(then, now) != 0) {
+        log_error("could not read the tables as of one point: one of them was altered or truncated "
+                  "meanwhile");
+        log_hint("Try again.");
+        outcome = OUTCOME_UNAVAILABLE;
+    }
     free(then);
     free(now);
     return outcome;
@@ -193,7 +204,10 @@ static enum outcome server_time(PGconn *conn, usec_t *now)
     return outcome;
 }
 
-/* All connections have the snapshot, the tables are locked and as planned: *s tells of it. */
+/*
+ * All connections have the snapshot, the tables are locked and as planned: *s tells of it.  The plan
+ * is made again, for the slot may have been waited for while tables and partitions came.
+ */
 static enum outcome prepare(struct rows *r, const char *exported, struct rows_snapshot *s)
 {
     enum outcome outcome = open_jobs(r);
@@ -202,6 +216,8 @@ static enum outcome prepare(struct rows *r, const char *exported, struct rows_sn
         outcome = begin_jobs(r, exported, s);
     if (outcome == OUTCOME_OK && exported)
         outcome = server_time(r->jobs[0].fetcher.conn, &s->now);
+    if (outcome == OUTCOME_OK)
+        outcome = rows_plan(r, false);
     if (outcome == OUTCOME_OK)
         outcome = lock_tables(r);
     return outcome == OUTCOME_OK ? check_unaltered(r) : outcome;

@@ -112,11 +112,11 @@ static enum outcome finish(struct session *s, enum outcome outcome)
     bool orderly;
 
     if (s->prepared) {
-        s->delivery.state.complete |= outcome == OUTCOME_OK && mode_ends(s->o->mode);
+        s->delivery.state.complete |= outcome == OUTCOME_OK && session_is_complete(s);
         outcome = record_end(s, outcome);
     }
     orderly = s->prepared && (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED);
-    if (outcome != OUTCOME_UNAVAILABLE && session_leave_slot(s, orderly) != OUTCOME_OK && orderly)
+    if (session_leave_slot(s, orderly) != OUTCOME_OK && orderly)
         outcome = OUTCOME_FAILED;
     return outcome;
 }

@@ -196,19 +196,41 @@ static void refuse_snapshot(struct rows *r, usec_t ticks)
     }
 }
 
-static enum outcome renew_plan(struct rows *r, usec_t ticks)
+static void end_if_whole(struct rows *r, usec_t ticks)
+{
+    if (!coverage_whole(r->coverage))
+        return;
+    rows_end_progress(r, ticks);
+    rows_close_jobs(r);
+}
+
+/* A table that is no more, or not published any more, has no rows and no changes. */
+static void leave_out(struct rows *r)
+{
+    struct plan_table *t = r->chunk.table;
+
+    log_notice("table %s is not there any more: going on without it", t->name);
+    coverage_remove(r->coverage, t->oid);
+    plan_remove(&r->plan, t);
+    r->chunk.table = NULL;
+    rows_refer_again(r);
+    end_if_whole(r, clock_ticks());
+}
+
+static enum outcome renew_plan(struct rows *r)
 {
     struct plan_context x = {.o = r->o, .selection = r->selection, .catalog = r->catalog};
     struct rows_chunk *c = &r->chunk;
+    bool found = false;
     enum outcome outcome = catalog_connection(r->catalog, &x.sql);
 
-    refuse(r, ticks);
-    log_verbose("the columns of table %s have changed", c->table->name);
+    log_verbose("table %s has been altered", c->table->name);
     if (outcome == OUTCOME_OK)
-        outcome = plan_renew(&r->plan, c->table, &x);
-    if (outcome == OUTCOME_OK)
+        outcome = plan_renew(&r->plan, c->table, &x, &found);
+    if (outcome == OUTCOME_OK && !found)
+        leave_out(r);
+    else if (outcome == OUTCOME_OK)
         outcome = rows_note_table(r, c->table);
-    r->failed |= outcome == OUTCOME_UNAVAILABLE;
     return outcome;
 }
 
@@ -221,7 +243,8 @@ static enum outcome use_snapshot(struct rows *r, const PGresult *result, usec_t 
         return OUTCOME_FAILED;
     if (strcmp(s.fingerprint ? s.fingerprint : "", c->table->fingerprint) != 0) {
         visibility_release(&s.seen);
-        return renew_plan(r, ticks);
+        refuse(r, ticks);
+        return renew_plan(r);
     }
     if (!coverage_usable(r->coverage, &s.seen)) {
         visibility_release(&s.seen);
@@ -285,10 +308,7 @@ static enum outcome finish(struct rows *r, usec_t ticks)
     if (!last)
         to = last_bound(r);
     end_chunk(r, &to, ticks);
-    if (coverage_whole(r->coverage)) {
-        rows_end_progress(r, ticks);
-        rows_close_jobs(r);
-    }
+    end_if_whole(r, ticks);
     return OUTCOME_OK;
 }
 
@@ -317,8 +337,14 @@ static enum outcome end_early(struct rows *r, usec_t ticks)
 
 static enum outcome give_up(struct rows *r, enum outcome outcome, usec_t ticks)
 {
+    struct rows_chunk *c = &r->chunk;
     enum outcome end;
 
+    if (r->jobs->fetcher.missing && !c->begun) {
+        r->jobs->fetcher.missing = false;
+        refuse(r, ticks);
+        return renew_plan(r);
+    }
     if (outcome != OUTCOME_UNAVAILABLE)
         return outcome;
     end = end_early(r, ticks);

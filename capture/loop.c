@@ -14,6 +14,7 @@ enum {
     WRITE_DELAY_USEC = 500,     /* a record waits no longer than that for company */
     SETTLE_USEC = 1000000,      /* accepted output is put on record that often */
     ASK_USEC = 100000,          /* with --until, ask the quiet server where it stands */
+    PUSH_USEC = 100000,         /* rows wait for a stream that stands still: see push_wal() */
     ASK_SOON_USEC = 2000,       /* beside the chunks of a snapshot, ask the server that often */
     STALL_FALLBACK_SEC = 30,    /* where wal_sender_timeout is off */
 };
@@ -35,6 +36,8 @@ struct loop {
     usec_t last_taken;    /* when a look last found more taken, or nothing left to take */
     uint64_t taken;       /* bytes, at the last look */
     usec_t unwritten_since; /* 0 = everything has been given to the output */
+    lsn_t waits_at;       /* where the stream stands, while rows wait for it, ... */
+    usec_t waits_since;   /* ... since then */
     lsn_t told;           /* position of the last feedback */
     struct gather gather;
     size_t turn_bytes;
@@ -143,6 +146,11 @@ static enum outcome take_rows(struct loop *l)
     enum outcome outcome = rows_take(&s->rows, l->now, &bytes);
 
     l->unread = s->rows.unread;
+    if (outcome == OUTCOME_OK && s->rows.reordered && !s->sieve) {
+        log_notice("the order of a table's key has changed: connecting anew");
+        s->rows.reordered = false;
+        return OUTCOME_UNAVAILABLE;
+    }
     if (outcome == OUTCOME_OK && session_is_rows_only(s) && !rows_hold_stream(&s->rows))
         s->pipeline.finished = true;
     return outcome;
@@ -286,6 +294,30 @@ static enum outcome ask_position(struct loop *l)
     return tell_server(l, true);
 }
 
+/*
+ * Reading rows makes the server write WAL of its own (it prunes pages), which nobody's commit
+ * flushes: on a quiet server the stream would not get behind what the rows show for a long time.
+ */
+static enum outcome push_wal(struct loop *l)
+{
+    struct session *s = l->s;
+    lsn_t reached = s->delivery.emitted.lsn;
+    PGconn *sql;
+    enum outcome outcome;
+
+    if (session_is_rows_only(s) || !s->pipeline.coverage || rows_hold_stream(&s->rows) ||
+        reached != l->waits_at || coverage_waiting(s->pipeline.coverage, reached) == 0) {
+        l->waits_at = reached;
+        l->waits_since = l->now;
+        return OUTCOME_OK;
+    }
+    if (l->now - l->waits_since < PUSH_USEC)
+        return OUTCOME_OK;
+    l->waits_since = l->now;
+    outcome = catalog_connection(s->catalog, &sql);
+    return outcome == OUTCOME_OK ? system_push_wal(sql) : outcome;
+}
+
 /* In mode snapshot what has been committed when all rows are there is the end. */
 static enum outcome end_snapshot(struct loop *l)
 {
@@ -293,11 +325,15 @@ static enum outcome end_snapshot(struct loop *l)
     PGconn *sql;
     enum outcome outcome;
 
-    if (s->o->mode != MODE_SNAPSHOT || s->bounds.stop_at || rows_hold_stream(&s->rows) ||
+    if (s->o->mode != MODE_SNAPSHOT || s->snapshot_end || rows_hold_stream(&s->rows) ||
         rows_are_wanted(&s->rows))
         return OUTCOME_OK;
     outcome = catalog_connection(s->catalog, &sql);
-    return outcome == OUTCOME_OK ? bounds_end_now(&s->bounds, sql) : outcome;
+    if (outcome == OUTCOME_OK)
+        outcome = system_wal_end(sql, &s->snapshot_end);
+    if (outcome == OUTCOME_OK)
+        bounds_end_at(&s->bounds, s->snapshot_end);
+    return outcome;
 }
 
 static enum outcome show_progress(struct loop *l)
@@ -372,7 +408,7 @@ static enum outcome heed_signals(struct loop *l)
 static enum outcome run_timers(struct loop *l)
 {
     static enum outcome (*const timers[])(struct loop *) = {heed_signals, beat, keep_position,
-                                                            end_snapshot, ask_position,
+                                                            end_snapshot, ask_position, push_wal,
                                                             show_progress, check_stall};
     struct session *s = l->s;
 

@@ -431,6 +431,27 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
 
 /* ---- messages of the stream ---- */
 
+/* The next run is not to read the rows of a table that has been given whole. */
+static void cover_new(struct pipeline *p, const struct relation *r)
+{
+    char *name;
+
+    if (!p->covers_new || !r->captured || coverage_find(p->coverage, r->oid))
+        return;
+    name = xasprintf("%s.%s", r->schema, r->name);
+    coverage_add_whole(p->coverage, r->oid, name);
+    free(name);
+}
+
+static enum outcome on_relation(struct pipeline *p, struct relation *r)
+{
+    enum outcome outcome = catalog_describe(p->catalog, r);
+
+    if (outcome == OUTCOME_OK)
+        cover_new(p, r);
+    return outcome;
+}
+
 static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
 {
     switch (e->kind) {
@@ -447,7 +468,7 @@ static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
     case EVENT_ROLLBACK_PREPARED:
         return on_fate(p, e->transaction, MARK_ROLLBACK_PREPARED);
     case EVENT_RELATION:
-        return catalog_describe(p->catalog, e->relation);
+        return on_relation(p, e->relation);
     case EVENT_CHANGE:
         p->last_change = ticks;
         return on_change(p, e->transaction, &e->change);

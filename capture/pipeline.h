@@ -50,6 +50,7 @@ struct pipeline {
     struct told stream_told;
     struct told rows_told;
     struct coverage *coverage; /* NULL = no rows are, or were, read */
+    bool covers_new; /* tables that appear in the stream have come since: it gives all of them */
     bool settled;              /* it has no part in anything any more */
     struct judge judge;        /* of the open transaction */
     bool judging;

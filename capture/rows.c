@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "source/publication.h"
 
 void rows_init(struct rows *r, const struct rows_context *x)
 {
@@ -121,18 +122,33 @@ static void make_room(struct rows *r)
 static enum outcome make_plan(struct rows *r)
 {
     struct plan_context x = {.o = r->o, .selection = r->selection, .catalog = r->catalog};
+    struct publication_look look = {0};
     enum outcome outcome = catalog_connection(r->catalog, &x.sql);
 
     plan_release(&r->plan);
     if (outcome == OUTCOME_OK)
         outcome = plan_make(&r->plan, &x);
+    if (outcome == OUTCOME_OK)
+        outcome = publication_look(x.sql, r->o, &look);
+    r->all_tables = look.all_tables;
     make_room(r);
     return outcome;
+}
+
+void rows_refer_again(struct rows *r)
+{
+    for (size_t i = 0; i < r->plan.count; i++) {
+        struct covered_table *t = coverage_find(r->coverage, r->plan.tables[i].oid);
+
+        if (t)
+            t->order = &r->plan.tables[i].key;
+    }
 }
 
 enum outcome rows_note_table(struct rows *r, struct plan_table *t)
 {
     make_room(r);
+    r->reordered |= !t->key.plain;
     return take_note(r, t, false);
 }
 
@@ -143,6 +159,7 @@ enum outcome rows_plan(struct rows *r, bool again)
     if (outcome != OUTCOME_OK)
         return outcome;
     drop_vanished(r, again);
+    r->tables = 0;
     for (size_t i = 0; i < r->plan.count && outcome == OUTCOME_OK; i++) {
         struct plan_table *t = &r->plan.tables[i];
 

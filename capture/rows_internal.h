@@ -36,6 +36,9 @@ bool rows_read_snapshot(struct rows_snapshot *s, const PGresult *result);
 /* A table has been planned anew: what is known of it refers to the new plan. */
 enum outcome rows_note_table(struct rows *r, struct plan_table *t);
 
+/* Tables of the plan have changed their places. */
+void rows_refer_again(struct rows *r);
+
 /* Gives up the connections. */
 void rows_close_jobs(struct rows *r);
 

@@ -278,7 +278,9 @@ static enum outcome plan_rows(struct session *s)
         st->has_coverage = true;
     if (!st->has_coverage || !(takes || coverage_is_needed(&st->coverage, st->position.lsn)))
         return OUTCOME_OK;
-    st->coverage.uncertain = again && s->delivery.mode != ACK_WRITTEN;
+    st->coverage.uncertain = s->delivery.resumed && s->o->mode != MODE_ALWAYS &&
+                             s->o->snapshot == SNAPSHOT_INCREMENTAL &&
+                             s->delivery.mode != ACK_WRITTEN && !coverage_whole(&st->coverage);
     if (s->o->start_lsn && !has_position(s)) {
         log_error("a start position cannot be chosen for a snapshot");
         log_hint("Leave -I out, or use a startup mode that does not read rows.");
@@ -304,47 +306,24 @@ static enum outcome check_primary(PGconn *sql)
     return outcome;
 }
 
-/* Asks again and again until *answer; the user is told who is waited for. */
-static enum outcome await_answer(struct session *s, PGconn *sql,
-                                 enum outcome (*question)(PGconn *, const struct options *, bool *))
-{
-    enum { PAUSE_USEC = 50000, PATIENCE_SEC = 3 };
-    usec_t told = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
-    bool answer = false;
-
-    for (;;) {
-        enum outcome outcome = question(sql, s->o, &answer);
-
-        if (outcome != OUTCOME_OK || answer)
-            return outcome;
-        if (signals_stop())
-            return OUTCOME_STOPPED;
-        if (told && clock_ticks() >= told) {
-            slot_name_blockers(sql, "rows are read, as they may have changed tables that were not "
-                                    "published yet");
-            told = 0;
-        }
-        clock_pause(PAUSE_USEC);
-    }
-}
-
 /*
- * Rows are to be read beside a slot that is there already.  Transactions that were running when the
- * publication got its tables have to end first, as not all they did is sent.  And a slot that is
- * older than the publication cannot be read from its own position: what has committed up to here
- * is in the rows then, once nothing of it is running any more.
+ * Rows are to be read beside a slot that is there already.  Transactions that may have been running
+ * when the publication got its tables have to end first.  And a slot that is older than the
+ * publication cannot be read from its own position: what has committed up to here is in the rows
+ * then, once nothing of it is running any more.
  */
 static enum outcome prepare_join(struct session *s, PGconn *sql, lsn_t *start)
 {
-    bool young = false;
-    enum outcome outcome = await_answer(s, sql, publication_is_settled);
+    struct publication_look look;
+    enum outcome outcome = publication_look(sql, s->o, &look);
 
-    if (outcome == OUTCOME_OK && !has_position(s))
-        outcome = publication_is_young(sql, s->o, &young);
-    if (outcome != OUTCOME_OK || !young)
+    if (outcome != OUTCOME_OK || !(look.young || look.young_tables))
         return outcome;
-    log_verbose("the publication is younger than the replication slot");
-    return system_quiet_point(sql, start);
+    log_verbose("the publication, or a table of it, may be younger than the replication slot");
+    if (look.young && !has_position(s))
+        return system_quiet_point(sql, start);
+    return system_await_running(sql, "rows are read, as they may have changed tables that were not "
+                                     "published yet");
 }
 
 /* ---- connecting ---- */
@@ -435,8 +414,10 @@ static bool has_ended(const struct session *s)
 {
     const struct state *st = &s->delivery.state;
 
+    if (session_is_rows_only(s))
+        return !rows_are_wanted(&s->rows);
     return s->delivery.resumed && mode_ends(s->o->mode) && !rows_are_wanted(&s->rows) &&
-           (st->complete || session_is_rows_only(s));
+           st->complete;
 }
 
 /* A table that comes later has no part in a snapshot whose slot is no more. */
@@ -473,8 +454,13 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
     if (outcome == OUTCOME_OK && is_too_late(s, slot))
         outcome = OUTCOME_MISUSED;
     else if (outcome == OUTCOME_OK && has_ended(s)) {
-        log_notice("the rows have been read already: there is nothing left to do");
+        log_notice(s->delivery.resumed
+                       ? "the rows have been read already: there is nothing left to do"
+                       : "there are no rows to read");
         s->pipeline.finished = true;
+        fill_state(s);
+        if (!s->delivery.resumed)
+            outcome = delivery_begin(&s->delivery, s->system.flushed);
     } else if (outcome == OUTCOME_OK) {
         outcome = prepare_slot(s, sql, walsender, slot);
     }
@@ -547,6 +533,7 @@ static void attach_coverage(struct session *s)
         s->sieve = sieve_new(c);
     pipeline_set_coverage(&s->pipeline, c, &s->rows.plan.relations,
                           s->sieve ? sieve_comparer(s->sieve) : NULL);
+    s->pipeline.covers_new = s->rows.all_tables;
 }
 
 /* Rows that have no exported snapshot to be read under take their own. */
@@ -639,6 +626,16 @@ enum outcome session_renew(struct session *s)
     forget_position(s);
     s->renewed = true;
     return outcome;
+}
+
+bool session_is_complete(const struct session *s)
+{
+    const struct delivery *d = &s->delivery;
+
+    if (!mode_ends(s->o->mode) || rows_are_wanted(&s->rows) || rows_hold_stream(&s->rows))
+        return false;
+    return session_is_rows_only(s) || d->state.complete ||
+           (s->snapshot_end && d->emitted.lsn >= s->snapshot_end);
 }
 
 static enum outcome drop_slot(struct session *s)

@@ -37,6 +37,7 @@ struct session {
     bool stalled;  /* the connection was given up because the reader stands still */
     bool created;  /* this run has created the slot */
     bool started;  /* streaming was asked for, on the present connection */
+    lsn_t snapshot_end; /* mode snapshot: changes up to there belong to it; 0 = not known yet */
     bool renewed;  /* when_needed has begun anew, and rows have not been given since */
 };
 
@@ -60,6 +61,9 @@ static inline bool session_is_rows_only(const struct session *s)
 {
     return s->o->mode == MODE_INITIAL_ONLY;
 }
+
+/* Whether a run of a mode that ends by itself has come to that end, and not to another bound. */
+bool session_is_complete(const struct session *s);
 
 /*
  * What is left of the slot in the end: dropped where --drop-slot-on-stop says so, where the mode

@@ -96,6 +96,12 @@ struct covered_table *coverage_add(struct coverage *c, uint32_t oid, const char 
     return t;
 }
 
+void coverage_add_whole(struct coverage *c, uint32_t oid, const char *name)
+{
+    coverage_add(c, oid, name)->base.kind = BOUND_END;
+    c->nunread--;
+}
+
 void coverage_remove(struct coverage *c, uint32_t oid)
 {
     size_t at = place(c, oid);
@@ -304,7 +310,8 @@ void coverage_forget(struct coverage *c, const struct position *recorded)
            c->steps[n].until <= recorded->lsn)
         visibility_release(&c->steps[n++].seen);
     c->nsteps -= n;
-    memmove(c->steps, c->steps + n, c->nsteps * sizeof *c->steps);
+    if (n)
+        memmove(c->steps, c->steps + n, c->nsteps * sizeof *c->steps);
     for (size_t i = 0; i < c->ntables; i++)
         if (c->tables[i]->nchunks)
             fold(c, c->tables[i], recorded->rows);

@@ -87,6 +87,9 @@ struct covered_table *coverage_find(const struct coverage *c, uint32_t oid);
 /* Adds a table of which nothing has been read; takes a copy of the name. */
 struct covered_table *coverage_add(struct coverage *c, uint32_t oid, const char *name);
 
+/* Adds one whose rows are not to be read, as the stream gives all of them. */
+void coverage_add_whole(struct coverage *c, uint32_t oid, const char *name);
+
 /* Removes a table. */
 void coverage_remove(struct coverage *c, uint32_t oid);
 

@@ -1,5 +1,6 @@
 #include "snapshot/coverage_json.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -140,8 +141,9 @@ static bool take_number(const cJSON *json, const char *name, uint64_t *n)
 
     if (!text || *text < '0' || *text > '9')
         return false;
+    errno = 0;
     *n = strtoull(text, &end, 10);
-    return *end == '\0';
+    return *end == '\0' && errno == 0;
 }
 
 static bool take_names(const cJSON *json, char ***to, size_t *n)
@@ -235,16 +237,29 @@ static bool take_moved(struct covered_table *t, const cJSON *list)
 
 static bool take_key(struct covered_table *t, const cJSON *json)
 {
-    char **names;
+    char **names = NULL;
     size_t n = 0;
     bool good;
 
     if (!json)
         return true;
     good = take_names(json, &names, &n);
-    if (n)
-        t->key = (struct string_list){(const char **)(void *)names, n};
+    t->key = (struct string_list){(const char **)(void *)names, n};
     return good;
+}
+
+/* Bounds have as many values as the key has columns. */
+static bool fits_key(const struct covered_table *t, const struct bound *b)
+{
+    return b->kind != BOUND_KEY || t->key.count == 0 || b->n == t->key.count;
+}
+
+static bool bounds_fit(const struct covered_table *t)
+{
+    for (size_t i = 0; i < t->nchunks; i++)
+        if (!fits_key(t, &t->chunks[i].to))
+            return false;
+    return fits_key(t, &t->base);
 }
 
 static bool take_table(struct coverage *c, const cJSON *json)
@@ -262,7 +277,7 @@ static bool take_table(struct coverage *c, const cJSON *json)
     return take_bound(cJSON_GetObjectItemCaseSensitive(json, "read"), &t->base) &&
            take_key(t, cJSON_GetObjectItemCaseSensitive(json, "key")) &&
            take_chunks(c, t, cJSON_GetObjectItemCaseSensitive(json, "chunks")) &&
-           take_moved(t, cJSON_GetObjectItemCaseSensitive(json, "moved"));
+           take_moved(t, cJSON_GetObjectItemCaseSensitive(json, "moved")) && bounds_fit(t);
 }
 
 static bool take_owed(struct coverage *c, const cJSON *list)

@@ -1,6 +1,7 @@
 #include "snapshot/fetcher.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "source/server_error.h"
@@ -91,8 +92,11 @@ static enum fetcher_step step_in_copy(struct fetcher *r, size_t *len)
 static enum fetcher_step failed(struct fetcher *r, PGresult *result, const char *doing,
                                enum outcome *outcome)
 {
-    bool passes = outcome_of_sqlstate(result_sqlstate(result)) == OUTCOME_UNAVAILABLE;
+    const char *sqlstate = result_sqlstate(result);
+    bool passes;
 
+    r->missing = strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "42703") == 0;
+    passes = r->missing || outcome_of_sqlstate(sqlstate) == OUTCOME_UNAVAILABLE;
     *outcome = r->lenient && passes ? server_warning(r->conn, result, doing)
                                     : server_error(r->conn, result, doing);
     if (PQstatus(r->conn) != CONNECTION_OK)

@@ -20,6 +20,7 @@ struct fetcher {
     bool busy;        /* something has been sent and not all of it answered */
     bool copying;
     bool lenient; /* set by who goes on after a failure that may pass: it is warned about */
+    bool missing; /* the last failure: a table or column that the statement names is not there */
 };
 
 /* Connects.  OUTCOME_OK: the connection is idle, outside of a transaction. */

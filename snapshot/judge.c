@@ -15,9 +15,12 @@ void judge_begin(struct judge *j, struct coverage *c, uint32_t xid)
 /*
  * Rows up to there have been given without what the transaction has done.  A table that has been
  * begun anew counts from there on, for what comes after the truncation that it was begun anew for.
+ * A reader who may have rows from before (uncertain) gets again what the rows show already.
  */
 static const struct bound *given_to(const struct judge *j, const struct covered_table *t)
 {
+    if (j->coverage->uncertain)
+        return covered_to(t);
     for (size_t i = t->nchunks; i-- > 0;)
         if (t->chunks[i].step < j->seen_from || t->chunks[i].to.kind == BOUND_NONE)
             return &t->chunks[i].to;
@@ -89,6 +92,15 @@ static uint64_t hash_row(const struct relation *r, const struct value *row)
     return hash;
 }
 
+static bool same_row_key(const struct relation *r, const struct value *a, const struct value *b)
+{
+    for (int i = 0; i < r->ncolumns; i++)
+        if (r->columns[i].key && (a[i].kind != b[i].kind || a[i].len != b[i].len ||
+                                  (a[i].len > 0 && memcmp(a[i].data, b[i].data, a[i].len) != 0)))
+            return false;
+    return true;
+}
+
 static bool has_moved(const struct covered_table *t, const struct relation *r,
                       const struct value *row)
 {
@@ -114,16 +126,37 @@ static enum verdict weigh(bool before, bool after)
     return after ? VERDICT_GIVE_INSERT : VERDICT_LEAVE_OUT;
 }
 
-/* The chunk key is not part of the row's key: the same row may have been given at another place. */
+/* Whether the row's own key is one that another row can have after the change. */
+static bool frees_key(const struct change *c)
+{
+    if (c->op == OP_DELETE)
+        return true;
+    return c->op == OP_UPDATE && c->old_row && !same_row_key(c->relation, c->old_row, c->new_row);
+}
+
+/*
+ * The chunk key is not part of the row's key: the same row, or another one that has taken its key,
+ * may have been given at another place, by a later step than the one that the change is judged by.
+ * again: the row as the change leaves it is within what has been given by now.
+ */
 static enum verdict weigh_moving(struct covered_table *t, const struct change *c,
-                                 enum verdict verdict, bool again, const struct comparer *comparer)
+                                 const struct bound *to, enum verdict verdict, bool again,
+                                 const struct comparer *comparer)
 {
     bool known = has_moved(t, c->relation, c->old_row) || has_moved(t, c->relation, c->new_row);
+    bool frees = to != covered_to(t) && (verdict == VERDICT_GIVE_DELETE ||
+                                         (verdict == VERDICT_GIVE && frees_key(c)));
 
-    if (comparer->collect || (!known && (verdict != VERDICT_GIVE_DELETE || !again)))
+    if (comparer->collect)
         return verdict;
-    note_moved(t, c);
-    return VERDICT_GIVE;
+    known |= verdict == VERDICT_GIVE_DELETE && again;
+    if (known || frees)
+        note_moved(t, c);
+    if (!known)
+        return verdict;
+    if (c->op == OP_DELETE || again)
+        return VERDICT_GIVE;
+    return c->op == OP_INSERT ? VERDICT_LEAVE_OUT : VERDICT_GIVE_DELETE;
 }
 
 static enum verdict judge_row(struct covered_table *t, const struct change *c,
@@ -144,35 +177,13 @@ static enum verdict judge_row(struct covered_table *t, const struct change *c,
         before = key_within(k, found, to, comparer);
     if (c->op != OP_DELETE)
         after = found == c->new_row ? before : key_within(k, c->new_row, to, comparer);
-    if (c->op == OP_UPDATE && !k->in_row_key)
+    if (c->op != OP_DELETE && !k->in_row_key)
         again = key_within(k, c->new_row, covered_to(t), comparer);
     if (c->op == OP_UPDATE)
         verdict = weigh(before, after);
     else
         verdict = before || after ? VERDICT_GIVE : VERDICT_LEAVE_OUT;
-    return k->in_row_key ? verdict : weigh_moving(t, c, verdict, again, comparer);
-}
-
-static bool same_key(const struct key *k, const struct value *a, const struct value *b)
-{
-    for (uint16_t i = 0; i < k->n; i++) {
-        const struct value *x = &a[k->positions[i]], *y = &b[k->positions[i]];
-
-        if (x->kind != y->kind || x->len != y->len ||
-            (x->len > 0 && memcmp(x->data, y->data, x->len) != 0))
-            return false;
-    }
-    return true;
-}
-
-/* A row that is still to be read is gone, or goes under another key: it may have been given. */
-static bool takes_row_away(const struct covered_table *t, const struct change *c)
-{
-    if (c->op == OP_DELETE)
-        return true;
-    return c->op == OP_UPDATE && c->old_row &&
-           (!t->order || !key_locate(t->order, c->relation) ||
-            !same_key(t->order, c->old_row, c->new_row));
+    return k->in_row_key ? verdict : weigh_moving(t, c, to, verdict, again, comparer);
 }
 
 /*
@@ -187,9 +198,9 @@ static enum verdict judge_truncate(const struct judge *j, struct covered_table *
 
     if (to->kind == BOUND_NONE) {
         owe(j);
-        return c->uncertain && !seen ? VERDICT_GIVE : VERDICT_LEAVE_OUT;
+        return c->uncertain ? VERDICT_GIVE : VERDICT_LEAVE_OUT;
     }
-    if (seen) {
+    if (seen && !c->uncertain) {
         log_verbose("table %s has been truncated while it was read: beginning it anew", t->name);
         c->last++;
         coverage_extend(c, t, &(struct bound){.kind = BOUND_NONE});
@@ -211,8 +222,10 @@ enum verdict judge_change(const struct judge *j, struct covered_table *t, const 
     verdict = to->kind == BOUND_NONE ? VERDICT_LEAVE_OUT : judge_row(t, c, to, comparer);
     if (verdict != VERDICT_GIVE)
         owe(j);
-    if (verdict == VERDICT_LEAVE_OUT && j->coverage->uncertain && j->seen_from == UINT64_MAX &&
-        takes_row_away(t, c))
-        return c->op == OP_DELETE ? VERDICT_GIVE : VERDICT_GIVE_DELETE;
-    return verdict;
+    if (!j->coverage->uncertain || !frees_key(c))
+        return verdict;
+    /* A row that is still to be read is gone, or goes under another key: it may have been given. */
+    if (verdict == VERDICT_LEAVE_OUT && c->op == OP_UPDATE)
+        return VERDICT_GIVE_DELETE;
+    return verdict == VERDICT_LEAVE_OUT || verdict == VERDICT_GIVE_INSERT ? VERDICT_GIVE : verdict;
 }

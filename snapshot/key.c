@@ -132,7 +132,7 @@ bool key_within(const struct key *k, const struct value *row, const struct bound
     if (!k->plain && comparer->collect)
         comparer->ask(comparer->arg, k, row, b);
     if (!k->plain)
-        return comparer->collect ? false : comparer->answer(comparer->arg);
+        return comparer->collect ? false : comparer->answer(comparer->arg, k);
     for (uint16_t i = 0; i < k->n; i++) {
         int order = compare(&k->columns[i], &row[k->positions[i]], b->values[i]);
 

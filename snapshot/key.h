@@ -63,12 +63,12 @@ bool key_locate(struct key *k, const struct relation *r);
 
 /*
  * Who compares.  collect: the question is only noted, and the answer is of no use yet; answers are
- * then given in the order of the questions.
+ * then given in the order of the questions about the same key.
  */
 struct comparer {
     bool collect;
     void (*ask)(void *arg, const struct key *k, const struct value *row, const struct bound *b);
-    bool (*answer)(void *arg);
+    bool (*answer)(void *arg, const struct key *k);
     void *arg;
 };
 

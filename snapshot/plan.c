@@ -285,9 +285,9 @@ static const char key_question[] =
     "            THEN 'bytes' ELSE 'server' END AS ordering,"
     "       a.attnotnull AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_index AS u WHERE"
     "         u.indrelid = c.oid AND u.indisunique AND u.indnkeyatts = 1 AND u.indpred IS NULL"
-    "         AND u.indkey[0] = a.attnum)) AS uniq,"
+    "         AND u.indisvalid AND u.indimmediate AND u.indkey[0] = a.attnum)) AS uniq,"
     "       EXISTS (SELECT FROM pg_index AS u WHERE u.indrelid = c.oid AND u.indkey[0] = a.attnum"
-    "         AND u.indpred IS NULL) AS indexed"
+    "         AND u.indpred IS NULL AND u.indisvalid) AS indexed"
     "  FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
     "  LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND $2::text IS NULL"
     "       AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END"
@@ -385,7 +385,7 @@ static enum outcome ask_key(struct plan_table *t, PGconn *sql, const char *chunk
 }
 
 /* --chunk-key where the table has that column, else the identity's index, else the primary key. */
-static enum outcome load_key(struct plan_table *t, const struct plan_context *x)
+static enum outcome load_key(struct plan *p, struct plan_table *t, const struct plan_context *x)
 {
     const char *given = x->o->chunk_key;
     bool indexed;
@@ -395,6 +395,7 @@ static enum outcome load_key(struct plan_table *t, const struct plan_context *x)
         return OUTCOME_OK;
     if (given)
         outcome = ask_key(t, x->sql, given, &indexed);
+    p->chunk_key_used |= given && t->key.n > 0;
     if (outcome == OUTCOME_OK && t->key.n > 0)
         outcome = check_chunk_key(t, given, indexed);
     else if (outcome == OUTCOME_OK)
@@ -526,14 +527,6 @@ static enum outcome ask_fingerprint(uint32_t oid, PGconn *sql, char value[33])
     return outcome;
 }
 
-bool plan_is_current(const struct plan_table *t, PGconn *sql, enum outcome *outcome)
-{
-    char value[33];
-
-    *outcome = ask_fingerprint(t->oid, sql, value);
-    return *outcome == OUTCOME_OK && strcmp(value, t->fingerprint) == 0;
-}
-
 static enum outcome load_table(struct plan *p, struct plan_table *t, const struct plan_context *x,
                                const PGresult *tables, int i)
 {
@@ -553,7 +546,7 @@ static enum outcome load_table(struct plan *p, struct plan_table *t, const struc
     if (outcome == OUTCOME_OK)
         outcome = load_sources(t, x);
     if (outcome == OUTCOME_OK)
-        outcome = load_key(t, x);
+        outcome = load_key(p, t, x);
     return outcome == OUTCOME_OK ? load_fields(t, x) : outcome;
 }
 
@@ -597,38 +590,49 @@ enum outcome plan_make(struct plan *p, const struct plan_context *x)
             p->count++;
     }
     PQclear(tables);
+    if (outcome == OUTCOME_OK && x->o->chunk_key && p->count > 0 && !p->chunk_key_used) {
+        log_error("no captured table has the chunk key \"%s\"", x->o->chunk_key);
+        outcome = OUTCOME_MISUSED;
+    }
     return outcome == OUTCOME_OK ? check_queries(p, x->o) : outcome;
 }
 
-enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_context *x)
+enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_context *x,
+                        bool *found)
 {
-    uint32_t oid = t->oid;
+    struct plan_table fresh = {0};
     PGresult *tables;
-    bool found = false;
     enum outcome outcome = publication_tables(x->sql, x->o, x->selection, &tables);
 
+    *found = false;
     if (outcome != OUTCOME_OK)
         return outcome;
-    for (int i = 0; i < PQntuples(tables) && !found; i++) {
-        found = result_u32(tables, i, "oid") == oid;
-        if (found) {
-            uint64_t given = t->given, given_bytes = t->given_bytes;
-
-            clear_table(t);
-            outcome = load_table(p, t, x, tables, i);
-            t->read = true;
-            t->given = given;
-            t->given_bytes = given_bytes;
-        }
+    for (int i = 0; i < PQntuples(tables) && !*found; i++) {
+        *found = result_u32(tables, i, "oid") == t->oid;
+        if (*found)
+            outcome = load_table(p, &fresh, x, tables, i);
     }
     PQclear(tables);
-    if (!found) {
-        log_error("table %s has been dropped, or is not published any more, while its rows were "
-                  "read",
-                  t->name);
-        return OUTCOME_UNAVAILABLE;
+    *found = *found && outcome == OUTCOME_OK && fresh.relation->captured;
+    if (*found) {
+        fresh.read = true;
+        fresh.given = t->given;
+        fresh.given_bytes = t->given_bytes;
+        clear_table(t);
+        *t = fresh;
+    } else {
+        clear_table(&fresh);
     }
     return outcome;
+}
+
+void plan_remove(struct plan *p, struct plan_table *t)
+{
+    size_t at = (size_t)(t - p->tables);
+
+    clear_table(t);
+    memmove(t, t + 1, (p->count - at - 1) * sizeof *t);
+    p->count--;
 }
 
 enum outcome plan_fingerprint(const struct plan *p, PGconn *sql, char **value)

@@ -55,6 +55,7 @@ struct plan_table {
 struct plan {
     struct plan_table *tables;
     size_t count;
+    bool chunk_key_used; /* --chunk-key is a column of one of them */
     struct relations relations;
 };
 
@@ -70,11 +71,12 @@ struct plan_context {
 enum outcome plan_make(struct plan *p, const struct plan_context *x);
 void plan_release(struct plan *p);
 
-/* Looks at one table again, whose columns have changed. */
-enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_context *x);
+/* Looks at one table again, which has been altered; *found: it is still there, and published. */
+enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_context *x,
+                        bool *found);
 
-/* Whether its columns are still what they were; false with *outcome where that cannot be told. */
-bool plan_is_current(const struct plan_table *t, PGconn *sql, enum outcome *outcome);
+/* Takes a table out; pointers to others are not good any more. */
+void plan_remove(struct plan *p, struct plan_table *t);
 
 /*
  * A value that is the same for two plans' tables as long as nothing was done to their definitions

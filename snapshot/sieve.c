@@ -29,8 +29,7 @@ struct sieve {
     size_t taken;
     struct group *groups;
     size_t ngroups;
-    uint16_t *questions; /* the group of each, in their order */
-    size_t nquestions, questions_cap, answered;
+    size_t nquestions;
 };
 
 /* ---- questions ---- */
@@ -46,40 +45,35 @@ static void add_element(struct buf *array, const char *text, size_t len)
     buf_add_char(array, '"');
 }
 
-static uint16_t group_of(struct sieve *s, const struct key *k)
+static struct group *find_group(const struct sieve *s, const struct key *k)
+{
+    for (size_t i = 0; i < s->ngroups; i++)
+        if (s->groups[i].key == k)
+            return &s->groups[i];
+    return NULL;
+}
+
+static struct group *add_group(struct sieve *s, const struct key *k)
 {
     struct group *g;
 
-    for (size_t i = 0; i < s->ngroups; i++)
-        if (s->groups[i].key == k)
-            return (uint16_t)i;
     s->groups = realloc(s->groups, (s->ngroups + 1) * sizeof *s->groups);
     if (!s->groups)
         log_out_of_memory();
-    g = &s->groups[s->ngroups];
+    g = &s->groups[s->ngroups++];
     *g = (struct group){.key = k, .arrays = xcalloc(2u * k->n, sizeof *g->arrays)};
     for (unsigned i = 0; i < 2u * k->n; i++)
         buf_init(&g->arrays[i], 256);
-    return (uint16_t)s->ngroups++;
-}
-
-static void note_question(struct sieve *s, uint16_t group)
-{
-    if (s->nquestions == s->questions_cap) {
-        s->questions_cap = s->questions_cap ? 2 * s->questions_cap : 256;
-        s->questions = realloc(s->questions, s->questions_cap * sizeof *s->questions);
-        if (!s->questions)
-            log_out_of_memory();
-    }
-    s->questions[s->nquestions++] = group;
+    return g;
 }
 
 static void ask(void *arg, const struct key *k, const struct value *row, const struct bound *b)
 {
     struct sieve *s = arg;
-    uint16_t group = group_of(s, k);
-    struct group *g = &s->groups[group];
+    struct group *g = find_group(s, k);
 
+    if (!g)
+        g = add_group(s, k);
     for (uint16_t i = 0; i < k->n; i++) {
         const struct value *v = &row[k->positions[i]];
 
@@ -87,17 +81,19 @@ static void ask(void *arg, const struct key *k, const struct value *row, const s
         add_element(&g->arrays[k->n + i], b->values[i], strlen(b->values[i]));
     }
     g->count++;
-    note_question(s, group);
+    s->nquestions++;
 }
 
-static bool answer(void *arg)
+/*
+ * Both sides judge alike, but for one thing: a truncation that begins a table anew.  Of that table
+ * nothing is asked any more then, and what is left of its answers is not wanted.
+ */
+static bool answer(void *arg, const struct key *k)
 {
-    struct sieve *s = arg;
-    struct group *g;
+    struct group *g = find_group(arg, k);
 
-    if (s->answered == s->nquestions)
-        return false; /* cannot be: both sides judge alike */
-    g = &s->groups[s->questions[s->answered++]];
+    if (!g || g->given == g->count)
+        return false; /* cannot be */
     return g->answers[g->given++] == 't';
 }
 
@@ -177,7 +173,7 @@ static void clear_questions(struct sieve *s)
         free(s->groups[i].answers);
     }
     s->ngroups = 0;
-    s->nquestions = s->answered = 0;
+    s->nquestions = 0;
 }
 
 struct sieve *sieve_new(struct coverage *c)
@@ -198,7 +194,6 @@ void sieve_free(struct sieve *s)
         return;
     clear_questions(s);
     free(s->groups);
-    free(s->questions);
     pgoutput_release(&s->decoder);
     buf_release(&s->messages);
     free(s);

@@ -239,7 +239,7 @@ enum outcome publication_tables(PGconn *sql, const struct options *o, const stru
                          "       t.columns, t.filter"
                          "  FROM (%s) AS t JOIN pg_namespace AS n ON n.nspname = t.schemaname"
                          "  JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = t.tablename"
-                         " WHERE $1::oid[] IS NOT NULL ORDER BY n.nspname, c.relname",
+                         " WHERE c.relkind IN ('r', 'p') AND $1::oid[] IS NOT NULL ORDER BY n.nspname, c.relname",
                          tables);
     outcome = sql_query(sql, "look up the published tables", question, 2, params, result);
     free(tables);
@@ -247,41 +247,26 @@ enum outcome publication_tables(PGconn *sql, const struct options *o, const stru
     return outcome;
 }
 
-static enum outcome ask_whether(PGconn *sql, const char *doing, const char *question, int nparams,
-                                const char *const *params, bool *answer)
+enum outcome publication_look(PGconn *sql, const struct options *o, struct publication_look *l)
 {
+    static const char question[] =
+        "SELECT p.puballtables AS all_tables, age(p.xmin) BETWEEN 0 AND age(s.catalog_xmin) AS young,"
+        "       EXISTS (SELECT FROM pg_publication_rel AS r WHERE r.prpubid = p.oid"
+        "                 AND age(r.xmin) BETWEEN 0 AND age(s.catalog_xmin)) AS young_tables"
+        "  FROM pg_publication AS p LEFT JOIN pg_replication_slots AS s ON s.slot_name = $2"
+        " WHERE p.pubname = $1";
+    const char *const params[] = {o->publication, o->slot};
     PGresult *result;
-    enum outcome outcome = sql_query(sql, doing, question, nparams, params, &result);
+    enum outcome outcome = sql_query(sql, "look up the publication", question, 2, params, &result);
 
-    if (outcome == OUTCOME_OK)
-        *answer = PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 't';
+    *l = (struct publication_look){0};
+    if (outcome == OUTCOME_OK) {
+        l->all_tables = result_bool(result, 0, "all_tables");
+        l->young = result_bool(result, 0, "young");
+        l->young_tables = result_bool(result, 0, "young_tables");
+    }
     PQclear(result);
     return outcome;
-}
-
-/* Of ids that are so old that age() has gone around, nothing can be running. */
-enum outcome publication_is_settled(PGconn *sql, const struct options *o, bool *settled)
-{
-    static const char question[] =
-        "SELECT coalesce(bool_and(age(m.xmin) < 0 OR age(m.xmin) > age("
-        "           (txid_snapshot_xmin(txid_current_snapshot()) % 4294967296)::text::xid)), true)"
-        "  FROM (SELECT p.xmin FROM pg_publication AS p WHERE p.pubname = $1"
-        "        UNION ALL SELECT r.xmin FROM pg_publication_rel AS r"
-        "          JOIN pg_publication AS p ON p.oid = r.prpubid WHERE p.pubname = $1) AS m";
-    const char *const params[] = {o->publication};
-
-    return ask_whether(sql, "look up running transactions", question, 1, params, settled);
-}
-
-enum outcome publication_is_young(PGconn *sql, const struct options *o, bool *young)
-{
-    static const char question[] =
-        "SELECT age(p.xmin) BETWEEN 0 AND age(s.catalog_xmin)"
-        "  FROM pg_publication AS p, pg_replication_slots AS s"
-        " WHERE p.pubname = $1 AND s.slot_name = $2";
-    const char *const params[] = {o->publication, o->slot};
-
-    return ask_whether(sql, "look up the publication", question, 2, params, young);
 }
 
 /* ---- replica identity ---- */
@@ -337,9 +322,11 @@ static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
         " WHERE (c.relreplident = 'n' OR c.relreplident IN ('d', 'i') AND NOT EXISTS"
         "       (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid"
         "           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END))"
-        "   AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_publication_tables AS p WHERE"
-        "          p.pubname = $2 AND to_regclass(format('%I.%I', p.schemaname, p.tablename)) IN"
-        "          (SELECT c.oid UNION SELECT a.relid FROM pg_partition_ancestors(c.oid) AS a)))"
+        "   AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_publication_tables AS p"
+        "          JOIN pg_namespace AS n ON n.nspname = p.schemaname"
+        "          JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = p.tablename WHERE"
+        "          p.pubname = $2 AND (t.oid = c.oid OR t.oid IN"
+        "          (SELECT a.relid::oid FROM pg_partition_ancestors(c.oid) AS a))))"
         " ORDER BY c.name";
     const char *const params[] = {
         s->oids, o->publication_mode == PUBLICATION_EXISTING ? o->publication : NULL};

@@ -34,13 +34,17 @@ enum outcome publication_tables(PGconn *sql, const struct options *o, const stru
                                 PGresult **result);
 
 /*
- * Whether no transaction is running that may have changed tables before the publication was made,
- * or given its tables: such a transaction's changes are not all sent.
+ * How old it is beside the slot.  A transaction that was running when the publication was made, or
+ * given tables, may have changed those before: not all it did is sent.  Where the slot is younger
+ * there is none, as its creation waited for them all.
  */
-enum outcome publication_is_settled(PGconn *sql, const struct options *o, bool *settled);
+struct publication_look {
+    bool all_tables;
+    bool young;        /* it may be younger than the slot, whose stream then may begin before it */
+    bool young_tables; /* some of its tables may have come to it later than the slot was made */
+};
 
-/* Whether the slot's stream begins before the publication was there. */
-enum outcome publication_is_young(PGconn *sql, const struct options *o, bool *young);
+enum outcome publication_look(PGconn *sql, const struct options *o, struct publication_look *l);
 
 /*
  * Sets the replica identity where --replica-identity asks for it (said on stderr), and, if `warn`,

@@ -211,8 +211,7 @@ static enum outcome ask_text(PGconn *sql, const char *question, char **text)
     return outcome;
 }
 
-/* Until every transaction that has an id by now has ended. */
-static enum outcome await_running(PGconn *sql)
+enum outcome system_await_running(PGconn *sql, const char *waiting)
 {
     char *next;
     enum outcome outcome =
@@ -220,7 +219,7 @@ static enum outcome await_running(PGconn *sql)
 
     if (outcome == OUTCOME_OK)
         outcome = await_true(sql, "SELECT txid_snapshot_xmin(txid_current_snapshot()) >= $1::int8",
-                             next, "a point can be found to begin at");
+                             next, waiting);
     free(next);
     return outcome;
 }
@@ -261,12 +260,22 @@ enum outcome system_await_prepared(PGconn *sql)
 
 enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn)
 {
+    static const char waiting[] = "a point can be found to begin at";
     lsn_t flushed;
-    enum outcome outcome = await_running(sql);
+    enum outcome outcome = system_await_running(sql, waiting);
 
     if (outcome == OUTCOME_OK)
         outcome = read_wal_end(sql, lsn, &flushed);
-    return outcome == OUTCOME_OK ? await_running(sql) : outcome;
+    return outcome == OUTCOME_OK ? system_await_running(sql, waiting) : outcome;
+}
+
+/*
+ * A transaction that has an id but has written nothing commits asynchronously: that wakes the WAL
+ * writer, which flushes all there is.
+ */
+enum outcome system_push_wal(PGconn *sql)
+{
+    return sql_run(sql, "make the server flush its WAL", "SELECT txid_current()");
 }
 
 enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now)

@@ -34,6 +34,12 @@ enum outcome system_timeline_end(PGconn *walsender, const struct system *s, uint
  */
 enum outcome system_wal_end(PGconn *sql, lsn_t *lsn);
 
+/* Waits until every transaction that has an id by now has ended; says which, after a while. */
+enum outcome system_await_running(PGconn *sql, const char *waiting);
+
+/* Makes the server flush its WAL soon, up to here, although nobody commits. */
+enum outcome system_push_wal(PGconn *sql);
+
 /*
  * A point of the WAL such that everything that has committed before it is visible by now.  Waits
  * for transactions that are running to end, twice; says which.
