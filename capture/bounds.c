@@ -11,6 +11,7 @@ void bounds_end_at(struct bounds *b, lsn_t lsn)
         return;
     b->last_commit = lsn - 1;
     b->stop_at = lsn;
+    b->was_now = true;
 }
 
 static enum outcome until_now(struct bounds *b, PGconn *sql)

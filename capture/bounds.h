@@ -15,6 +15,7 @@
 struct bounds {
     lsn_t last_commit; /* a commit record behind this LSN is out of bounds; 0 = no such bound */
     lsn_t stop_at;     /* the end has come when the stream has reached this LSN; 0 = likewise */
+    bool was_now;      /* which was the end of the WAL when it was chosen */
     usec_t until_time; /* likewise by commit time; 0 = no such bound */
     uint64_t count;    /* records; 0 = no such bound */
     usec_t idle;       /* 0 = no such bound */

@@ -396,9 +396,3 @@ enum outcome chunk_take(struct rows *r, usec_t ticks, size_t *bytes)
         r->unread = false;
     return outcome;
 }
-
-void chunk_break(struct rows *r)
-{
-    if (end_early(r, clock_ticks()) == OUTCOME_OK)
-        put_off(r, OUTCOME_UNAVAILABLE, clock_ticks());
-}

@@ -294,9 +294,21 @@ static enum outcome ask_position(struct loop *l)
     return tell_server(l, true);
 }
 
+/* Whether the stream has to get somewhere that the server has been already. */
+static bool waits_for_past(const struct loop *l)
+{
+    const struct session *s = l->s;
+    lsn_t reached = s->delivery.emitted.lsn;
+
+    if (session_is_rows_only(s) || rows_hold_stream(&s->rows))
+        return false;
+    return (s->bounds.was_now && reached < s->bounds.stop_at) ||
+           (s->pipeline.coverage && coverage_waiting(s->pipeline.coverage, reached) > 0);
+}
+
 /*
- * Reading rows makes the server write WAL of its own (it prunes pages), which nobody's commit
- * flushes: on a quiet server the stream would not get behind what the rows show for a long time.
+ * Some WAL is flushed by nobody's commit: reading rows prunes pages, for one.  On a quiet server the
+ * stream would stand still before it for a long time.
  */
 static enum outcome push_wal(struct loop *l)
 {
@@ -305,8 +317,7 @@ static enum outcome push_wal(struct loop *l)
     PGconn *sql;
     enum outcome outcome;
 
-    if (session_is_rows_only(s) || !s->pipeline.coverage || rows_hold_stream(&s->rows) ||
-        reached != l->waits_at || coverage_waiting(s->pipeline.coverage, reached) == 0) {
+    if (!waits_for_past(l) || reached != l->waits_at) {
         l->waits_at = reached;
         l->waits_since = l->now;
         return OUTCOME_OK;

@@ -229,7 +229,10 @@ static bool is_to_be_filled(const struct pipeline *p, const struct change *c)
     if (!p->judging || c->op != OP_UPDATE)
         return false;
     t = coverage_find(p->coverage, c->relation->oid);
-    return t && c->lsn <= t->filled_to && lacks_values(c);
+    if (!t || !lacks_values(c))
+        return false;
+    /* where a change is given again, the row may be there under its new key already */
+    return c->lsn <= t->filled_to || (p->coverage->uncertain && c->old_row);
 }
 
 /* Under another key it is another row for whoever keeps the last record of each: d, then c. */

@@ -72,18 +72,22 @@ static bool same_key(const struct covered_table *t, const struct key *k)
     for (uint16_t i = 0; i < k->n; i++)
         if (strcmp(t->key.items[i], k->columns[i].name) != 0)
             return false;
-    return true;
+    for (size_t i = 0; i < t->nchunks; i++)
+        if (t->chunks[i].to.kind == BOUND_KEY && t->chunks[i].to.n != k->n)
+            return false;
+    return t->base.kind != BOUND_KEY || t->base.n == k->n;
 }
 
-/* A table of which a part has been read has to be read on as it was begun. */
+/* A table that has been read in chunks of which some are still of importance goes on that way. */
 static enum outcome check_begun(const struct rows *r, const struct covered_table *t,
                                 const struct key *k)
 {
-    if (covered_to(t)->kind != BOUND_KEY)
+    if (!covered_by_key(t))
         return OUTCOME_OK;
     if (r->o->snapshot != SNAPSHOT_INCREMENTAL) {
         log_error("table %s has been read in part by an incremental snapshot", t->name);
-        log_hint("Add --snapshot=incremental to go on with it.");
+        log_hint("Go on with the options of that run, --snapshot=incremental and a startup mode that "
+                 "reads rows among them.");
         return OUTCOME_MISUSED;
     }
     if (same_key(t, k))
@@ -241,12 +245,6 @@ size_t rows_sockets(const struct rows *r, struct pollfd *fds, size_t max)
         if (r->jobs[i].fetcher.conn && r->jobs[i].fetcher.busy)
             fds[n++] = (struct pollfd){.fd = PQsocket(r->jobs[i].fetcher.conn), .events = POLLIN};
     return n;
-}
-
-void rows_interrupt(struct rows *r)
-{
-    if (r->chunk.running)
-        chunk_break(r);
 }
 
 /* ---- progress ---- */

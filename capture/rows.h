@@ -129,9 +129,6 @@ usec_t rows_due(const struct rows *r, usec_t ticks);
 /* Sockets to wait for; returns how many, at most `max`. */
 size_t rows_sockets(const struct rows *r, struct pollfd *fds, size_t max);
 
-/* The connection of the stream is lost: a chunk that was being read ends here. */
-void rows_interrupt(struct rows *r);
-
 /* How far the snapshot is. */
 void rows_show_progress(struct rows *r, usec_t ticks);
 usec_t rows_progress_due(const struct rows *r);

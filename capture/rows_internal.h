@@ -48,7 +48,4 @@ void rows_end_progress(struct rows *r, usec_t ticks);
 enum outcome bulk_take(struct rows *r, usec_t ticks, size_t *bytes);
 enum outcome chunk_take(struct rows *r, usec_t ticks, size_t *bytes);
 
-/* An end in the middle of a chunk. */
-void chunk_break(struct rows *r);
-
 #endif

@@ -579,8 +579,6 @@ enum outcome session_connect(struct session *s)
 void session_disconnect(struct session *s)
 {
     stream_close(&s->stream);
-    if (s->prepared)
-        rows_interrupt(&s->rows);
     if (s->catalog)
         catalog_disconnect(s->catalog);
     sieve_free(s->sieve);

@@ -133,6 +133,14 @@ void coverage_recount(struct coverage *c)
         c->nunread += !covered_whole(c->tables[i]);
 }
 
+bool covered_by_key(const struct covered_table *t)
+{
+    for (size_t i = 0; i < t->nchunks; i++)
+        if (t->chunks[i].to.kind == BOUND_KEY)
+            return true;
+    return t->base.kind == BOUND_KEY;
+}
+
 const struct bound *covered_at(const struct covered_table *t, const struct position *position)
 {
     for (size_t i = t->nchunks; i-- > 0;)

@@ -96,11 +96,12 @@ void coverage_remove(struct coverage *c, uint32_t oid);
 /* Nothing has been read, of any table: for a snapshot that is taken anew. */
 void coverage_reset(struct coverage *c);
 
-/* The bound of what has been given. */
+/* The bound of what has been given, and of what had been at a position. */
 const struct bound *covered_to(const struct covered_table *t);
-
-/* The same as of a position. */
 const struct bound *covered_at(const struct covered_table *t, const struct position *position);
+
+/* Whether some bound of it, that may still be compared with, is a key. */
+bool covered_by_key(const struct covered_table *t);
 
 static inline bool covered_whole(const struct covered_table *t)
 {

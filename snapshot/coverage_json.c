@@ -91,7 +91,7 @@ static cJSON *table_to_json(const struct coverage *c, const struct covered_table
         base = &t->chunks[i].to;
     cJSON_AddNumberToObject(item, "oid", t->oid);
     cJSON_AddStringToObject(item, "table", t->name);
-    if (t->key.count && covered_at(t, p)->kind == BOUND_KEY)
+    if (t->key.count && covered_by_key(t))
         cJSON_AddItemToObject(item, "key",
                               cJSON_CreateStringArray(t->key.items, (int)t->key.count));
     cJSON_AddItemToObject(item, "read", bound_to_json(base));

@@ -224,7 +224,7 @@ enum outcome system_await_running(PGconn *sql, const char *waiting)
     return outcome;
 }
 
-enum outcome system_await_commits(PGconn *sql)
+static enum outcome await_waiting_commits(PGconn *sql)
 {
     char *xids;
     enum outcome outcome = ask_text(sql,
@@ -238,6 +238,25 @@ enum outcome system_await_commits(PGconn *sql)
                              "  WHERE wait_event = 'SyncRep' AND backend_xid::text = ANY ($1))",
                              xids, "rows can be read, as their commits are not visible yet");
     free(xids);
+    return outcome;
+}
+
+/* Without synchronous replication there are none; who may not see them waits for all. */
+enum outcome system_await_commits(PGconn *sql)
+{
+    char *how;
+    enum outcome outcome =
+        ask_text(sql,
+                 "SELECT CASE WHEN current_setting('synchronous_standby_names') = '' THEN 'none'"
+                 "            WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN 'these'"
+                 "            ELSE 'all' END",
+                 &how);
+
+    if (outcome == OUTCOME_OK && strcmp(how, "these") == 0)
+        outcome = await_waiting_commits(sql);
+    else if (outcome == OUTCOME_OK && strcmp(how, "all") == 0)
+        outcome = system_await_running(sql, "rows can be read, as commits may not be visible yet");
+    free(how);
     return outcome;
 }
 
@@ -275,7 +294,8 @@ enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn)
  */
 enum outcome system_push_wal(PGconn *sql)
 {
-    return sql_run(sql, "make the server flush its WAL", "SELECT txid_current()");
+    return sql_run(sql, "make the server flush its WAL",
+                   "SELECT CASE WHEN NOT pg_is_in_recovery() THEN txid_current() END");
 }
 
 enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now)

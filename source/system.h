@@ -48,7 +48,7 @@ enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn);
 
 /*
  * Waits for commits that are in the WAL and not visible yet, as they wait for a synchronous standby.
- * (Seen only where the role may see what others' sessions wait for.)
+ * A role that may not see what others wait for (pg_read_all_stats) waits for all that are running.
  */
 enum outcome system_await_commits(PGconn *sql);
 
