@@ -145,7 +145,7 @@ static enum outcome begin_jobs(struct rows *r, const char *exported, struct rows
 static enum outcome lock_tables(struct rows *r)
 {
     struct buf b;
-    const char *comma = "LOCK TABLE ";
+    const char *comma = "SET LOCAL lock_timeout = '20s'; LOCK TABLE ";
     enum outcome outcome = OUTCOME_OK;
 
     buf_init(&b, 1024);
@@ -309,10 +309,23 @@ static enum outcome take_from(struct rows *r, struct rows_job *job, usec_t ticks
     return outcome;
 }
 
+/* The first connection holds the locks: without them tables may have been rewritten meanwhile. */
+static enum outcome check_locks(struct rows *r)
+{
+    PGconn *conn = r->jobs[0].fetcher.conn;
+
+    if (PQconsumeInput(conn) && PQstatus(conn) == CONNECTION_OK)
+        return OUTCOME_OK;
+    log_error("lost the connection that holds the locks: %s", PQerrorMessage(conn));
+    return lost(r, OUTCOME_UNAVAILABLE);
+}
+
 static enum outcome finish(struct rows *r, usec_t ticks)
 {
-    enum outcome outcome = OUTCOME_OK;
+    enum outcome outcome = check_locks(r);
 
+    if (outcome != OUTCOME_OK)
+        return outcome;
     if (r->held)
         outcome = rows_give(r, r->held_table, r->held, r->held_len, ROW_LAST, ticks);
     PQfreemem(r->held);

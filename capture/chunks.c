@@ -66,7 +66,7 @@ static void add_beginning(struct buf *b, const struct rows *r)
 
     buf_printf(b,
                "%sBEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off; "
-               "SET LOCAL lock_timeout = '1s'; LOCK TABLE %s%s IN ACCESS SHARE MODE; ",
+               "SET LOCAL lock_timeout = '200ms'; LOCK TABLE %s%s IN ACCESS SHARE MODE; ",
                PQtransactionStatus(r->jobs->fetcher.conn) == PQTRANS_IDLE ? "" : "ROLLBACK; ", t->partitioned ? "" : "ONLY ", t->quoted);
     buf_printf(b, ROWS_SNAPSHOT_QUESTION "; ", rows_snapshot_function(r->jobs->fetcher.conn),
                t->oid);

@@ -281,6 +281,7 @@ static enum outcome plan_rows(struct session *s)
     st->coverage.uncertain = s->delivery.resumed && s->o->mode != MODE_ALWAYS &&
                              s->o->snapshot == SNAPSHOT_INCREMENTAL &&
                              s->delivery.mode != ACK_WRITTEN && !coverage_whole(&st->coverage);
+    st->coverage.certain = st->coverage.last;
     if (s->o->start_lsn && !has_position(s)) {
         log_error("a start position cannot be chosen for a snapshot");
         log_hint("Leave -I out, or use a startup mode that does not read rows.");
@@ -614,6 +615,8 @@ enum outcome session_renew(struct session *s)
 
     log_notice("taking a new snapshot, as the startup mode asks");
     outcome = s->prepared ? delivery_cut_unfinished(&s->delivery) : OUTCOME_OK;
+    if (outcome == OUTCOME_OK && s->prepared)
+        outcome = delivery_settle(&s->delivery);
     session_disconnect(s);
     if (outcome == OUTCOME_OK)
         outcome = catalog_connection(s->catalog, &sql);
@@ -621,9 +624,11 @@ enum outcome session_renew(struct session *s)
         outcome = slot_find(sql, s->o->slot, &slot);
     if (outcome == OUTCOME_OK && slot.exists && (useless || slot.lost))
         outcome = slot_drop(sql, s->o->slot);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     forget_position(s);
     s->renewed = true;
-    return outcome;
+    return OUTCOME_OK;
 }
 
 bool session_is_complete(const struct session *s)

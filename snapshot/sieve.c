@@ -181,6 +181,9 @@ struct sieve *sieve_new(struct coverage *c)
     struct sieve *s = xcalloc(1, sizeof *s);
 
     s->coverage = c;
+    for (size_t i = 0; i < c->ntables; i++) /* relations of the last connection are no more */
+        if (c->tables[i]->order)
+            c->tables[i]->order->of = NULL;
     s->comparer = (struct comparer){.collect = true, .ask = ask, .arg = s};
     s->answering = (struct comparer){.answer = answer, .arg = s};
     pgoutput_init(&s->decoder, 0);
