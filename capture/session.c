@@ -281,7 +281,6 @@ static enum outcome plan_rows(struct session *s)
     st->coverage.uncertain = s->delivery.resumed && s->o->mode != MODE_ALWAYS &&
                              s->o->snapshot == SNAPSHOT_INCREMENTAL &&
                              s->delivery.mode != ACK_WRITTEN && !coverage_whole(&st->coverage);
-    st->coverage.certain = st->coverage.last;
     if (s->o->start_lsn && !has_position(s)) {
         log_error("a start position cannot be chosen for a snapshot");
         log_hint("Leave -I out, or use a startup mode that does not read rows.");

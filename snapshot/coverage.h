@@ -16,8 +16,8 @@
  *
  * A reader at a pipe may have got rows that are not on record; those that are deleted until they
  * are read again would stay with it for ever.  So a run that goes on there (`uncertain`) gives
- * deletes of rows that are still to be read, too, and all changes of rows that this run's own steps
- * (those behind `certain`) have given: a reader that keeps the last record of each key ends up
+ * deletes of rows that are still to be read, too, and all changes of rows that have been given,
+ * whether their snapshot shows them or not: a reader that keeps the last record of each key ends up
  * right.  For tables without a key nothing can be done.
  *
  * Where chunks are cut by a column that is not part of the rows' own key (--chunk-key), an update may
@@ -76,8 +76,7 @@ struct coverage {
     size_t nsteps;
     uint64_t last;     /* step that was begun last */
     uint64_t complete; /* last step whose rows have been given, all of them */
-    bool uncertain;   /* an earlier run may have given more than is on record */
-    uint64_t certain; /* last step that was on record when this run began */
+    bool uncertain; /* an earlier run may have given more than is on record */
     uint32_t *owed;    /* transactions that the next snapshot has to see */
     size_t nowed, owed_cap;
 };

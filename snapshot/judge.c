@@ -12,22 +12,23 @@ void judge_begin(struct judge *j, struct coverage *c, uint32_t xid)
         j->seen_from = c->steps[i].step;
 }
 
-/* Whether changes are given although the rows of that step show them. */
-static bool is_told_again(const struct coverage *c, const struct covered_table *t, uint64_t step)
+/* Whether changes are given although rows that have been given show them. */
+static bool is_told_again(const struct coverage *c, const struct covered_table *t)
 {
-    return c->uncertain && step > c->certain && t->order && t->order->n > 0;
+    return c->uncertain && t->order && t->order->n > 0;
 }
 
 /*
  * Rows up to there have been given without what the transaction has done.  A table that has been
  * begun anew counts from there on, for what comes after the truncation that it was begun anew for.
- * A reader who may have rows from before (uncertain) gets again what this run's rows show already.
+ * A reader who may have rows from before (uncertain) gets again what the rows show already.
  */
 static const struct bound *given_to(const struct judge *j, const struct covered_table *t)
 {
+    if (is_told_again(j->coverage, t))
+        return covered_to(t);
     for (size_t i = t->nchunks; i-- > 0;)
-        if (t->chunks[i].step < j->seen_from || t->chunks[i].to.kind == BOUND_NONE ||
-            is_told_again(j->coverage, t, t->chunks[i].step))
+        if (t->chunks[i].step < j->seen_from || t->chunks[i].to.kind == BOUND_NONE)
             return &t->chunks[i].to;
     return &t->base;
 }
@@ -199,12 +200,12 @@ static enum verdict judge_truncate(const struct judge *j, struct covered_table *
                                    const struct bound *to)
 {
     struct coverage *c = j->coverage;
-    uint64_t last = t->nchunks ? t->chunks[t->nchunks - 1].step : 0;
-    bool seen = last >= j->seen_from && !is_told_again(c, t, last);
+    bool seen = t->nchunks && t->chunks[t->nchunks - 1].step >= j->seen_from &&
+                !is_told_again(c, t);
 
     if (to->kind == BOUND_NONE) {
         owe(j);
-        return c->uncertain ? VERDICT_GIVE : VERDICT_LEAVE_OUT;
+        return c->uncertain && to == covered_to(t) ? VERDICT_GIVE : VERDICT_LEAVE_OUT;
     }
     if (seen) {
         log_verbose("table %s has been truncated while it was read: beginning it anew", t->name);

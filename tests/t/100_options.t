@@ -37,7 +37,8 @@ my %options = (
     'schema-events' => '', messages => '', heartbeat => '', 'skip-ops' => '', file => 'f', state => '',
     'ack-mode' => '', 'stall-timeout' => '', startpos => 'I', force => '', until => 'E', count => '',
     'idle-exit' => '', 'max-time' => '', retries => '', 'retry-delay' => '', 'status-interval' => '',
-    verbose => 'v', quiet => 'q', help => '', version => 'V',
+    snapshot => '', jobs => 'j', 'chunk-size' => '', 'chunk-key' => '', 'snapshot-query' => '', progress => '',
+    stats => '', verbose => 'v', quiet => 'q', help => '', version => 'V',
 );
 my %told;    # long name -> letter
 for ($help->lines) { $told{$2} = $1 // '' if /\A  (?:-(\w), |    )--([\w-]+)/ }
@@ -78,7 +79,7 @@ for (
     [-P => 'plugin', 'pgoutput'], ['-F' => 'format', 'ndjson'], [-e => 'envelope', 'debezium, plain'],
     ['--types' => 'types profile', 'readable'],
     ['--publication-mode' => 'publication mode', 'filtered, all-tables, existing'],
-    ['--ack-mode' => 'ack mode', 'written, read'],
+    ['--ack-mode' => 'ack mode', 'written, read'], ['--snapshot' => 'snapshot mode', 'consistent, incremental'],
 ) {
     my ($option, $what, $allowed) = @$_;
     misused([qw(-S s -m never), $option, 'x'], qq(invalid $what "x": must be one of $allowed), "a wrong $what");
@@ -88,8 +89,8 @@ misused([qw(-S s -m never --replica-identity=x)],
 misused([qw(-S s -m never --replica-identity=index:)],
     'invalid replica identity "index:": must be one of keep, full, default, nothing, index:NAME', 'an index without a name');
 
-for my $option ('heartbeat', 'stall-timeout', 'idle-exit', 'max-time', 'retry-delay', 'status-interval') {
-    my %what = ('idle-exit' => 'idle time', 'max-time' => 'maximum time');
+for my $option ('heartbeat', 'stall-timeout', 'idle-exit', 'max-time', 'retry-delay', 'status-interval', 'stats') {
+    my %what = ('idle-exit' => 'idle time', 'max-time' => 'maximum time', stats => 'statistics interval');
     my $what = $what{$option} // $option =~ tr/-/ /r;
     for my $value ('', '0', '-1', 'x', '1s', '1e99', 'nan', 'inf', '0x10000000000', '0.0000001') {
         my $r = Cdc->run(args => [qw(-S s -m initial), "--$option=$value"]);
@@ -97,8 +98,9 @@ for my $option ('heartbeat', 'stall-timeout', 'idle-exit', 'max-time', 'retry-de
             qq(--$option "$value" is refused));
     }
 }
-for my $option ('count', 'retries') {
-    my $what = $option eq 'count' ? 'count' : 'number of retries';
+for my $option ('count', 'retries', 'jobs', 'chunk-size') {
+    my %what = (retries => 'number of retries', jobs => 'number of jobs');
+    my $what = $what{$option} // $option =~ tr/-/ /r;
     for my $value ('', '-1', 'x', '1.5', '99999999999999999999') {
         misused([qw(-S s -m never), "--$option", $value], qq(invalid $what "$value": must be a whole number from 0 on),
             qq(--$option "$value"));
@@ -144,14 +146,33 @@ misused([qw(-S s -m never -f), 'out-{table}.json'],
     'placeholders in the name of the output file are not supported: "out-{table}.json"', 'one file per table',
     'HINT:  One file, or standard output, takes the changes of all captured tables.');
 
-# ---- modes that read rows are not there yet; the synonyms of those that are ----
+# ---- rows of tables ----
 
-for my $mode (undef, qw(initial snapshot initial_only when_needed always)) {
-    refused(['-S', 's', defined $mode ? ('-m', $mode) : ()],
-        "cdcdump: error: this version of cdcdump does not read the rows of tables, as the startup mode asks\n"
-        . "HINT:  The startup modes that work are latest-offset, never (no_data, schema_only), committed-offset "
-        . "(schema_only_recovery, recovery): choose one with -m.\n", $mode ? "mode $mode" : 'no mode');
+for my $mode (qw(latest-offset never no_data schema_only committed-offset schema_only_recovery recovery)) {
+    misused(['-S', 's', '-m', $mode, $_->[0]], "$_->[1] needs a startup mode that reads rows", "$_->[0] and mode $mode",
+        'HINT:  These are initial, snapshot, initial_only, when_needed and always.')
+        for ['-j2', '--jobs'], ['--snapshot=consistent', '--snapshot'], ['--snapshot=incremental', '--snapshot'],
+            ['--snapshot-query=public.t=SELECT 1', '--snapshot-query'];
 }
+for (['number of jobs', 64, '-j'], ['chunk size', 1000000000, '--snapshot=incremental', '--chunk-size']) {
+    my ($what, $most, @option) = @$_;
+    misused(['-S', 's', @option, $_], "invalid $what $_: must be from 1 to $most", "$option[-1] $_") for 0, $most + 1;
+}
+for my $mode (undef, qw(initial snapshot initial_only when_needed always)) {
+    misused(['-S', 's', defined $mode ? ('-m', $mode) : (), @$_[0 .. $#$_ - 1]], "$_->[-1] needs --snapshot=incremental", "$_->[0] without chunks, mode " . ($mode // 'not given'))
+        for ['--chunk-key=id', '--chunk-key'], ['--chunk-size=10', '--chunk-size'], ['--snapshot=consistent', '--chunk-size=10', '--chunk-size'];
+}
+misused([qw(-S s -m initial_only --snapshot=incremental)], '--snapshot=incremental and -m initial_only cannot be used together', 'chunks of one point in time',
+    'DETAIL:  Rows as of one point in time are what a consistent snapshot gives.',
+    'HINT:  Use -m snapshot for rows and the changes that were made while they were read.');
+misused([qw(-S s --snapshot=incremental --two-phase --transactions)], '--snapshot=incremental and --two-phase cannot be used together', 'chunks and two-phase',
+    'DETAIL:  Rows show a transaction when it has committed, not when it is prepared.');
+misused([qw(-S s --snapshot=incremental -o binary)], '--snapshot=incremental and -o binary cannot be used together', 'chunks and binary',
+    'DETAIL:  Keys are compared by their text.');
+misused(['-S', 's', "--snapshot-query=$_"], qq(invalid snapshot query "$_": must be schema.table=SELECT \xe2\x80\xa6), qq(--snapshot-query "$_"))
+    for '', 'x', 'SELECT 1', 'public.t', 'public.t=', 't=SELECT 1', '.t=SELECT 1', 'public.=SELECT 1', 'a=b.c';
+
+# ---- the modes that read no rows, and their synonyms ----
 
 my $pg = PgServer->new;
 $pg->create_db($_) for 'shop', q(a 'b' \\c);

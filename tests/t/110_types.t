@@ -298,6 +298,31 @@ SKIP: {
     }
 }
 
+# ---- rows of a snapshot ----
+
+sub after_of ($r, $op) { return { map { /\A\{"before":null,"after":(\{"id":(\d+).*?\}),"source":\{.*"table":"(values|others)",.*"op":"$op"/s ? ("$3 $2" => $1) : () } $r->lines } }
+
+capture('debezium')->exited(0, 'up to now');
+for my $table (sort keys %columns) {
+    my @literals = map { "'" . ($_->{sql} =~ s/'/''/gr) . "'" } @{ $columns{$table} };
+    $pg->sql('shop', "$style INSERT INTO \"$table\" VALUES (1, " . join(', ', @literals) . "); INSERT INTO \"$table\" (id) VALUES (2)");
+}
+my $changes = after_of(capture('debezium'), 'c');
+is(join(', ', sort keys %$changes), 'others 1, others 2, values 1, values 2', 'the same rows as changes');
+for my $how ([qw(-m initial_only)], [qw(-m initial_only -j 2)], [qw(-m snapshot --snapshot=incremental)], [qw(-m initial_only -o binary)]) {
+    next if "@$how" =~ /binary/ && $version < 14;
+    my $rows = capture('rows', '-t', 'values|others', @$how);
+    $rows->exited(0, "rows, @$how");
+    my $of = after_of($rows, 'r');
+    for my $which (sort keys %$changes) {
+        check_same($of->{$which}, $changes->{$which}, "@$how: $which, the row is as the change is") or do {
+            my @r = split /,(?="c\d\d\d":)/, $of->{$which} // '';
+            my @c = split /,(?="c\d\d\d":)/, $changes->{$which};
+            for my $i (0 .. $#c) { diag("change: $c[$i]\nrow: ", $r[$i] // 'undef') if $c[$i] ne ($r[$i] // '') }
+        };
+    }
+}
+
 # ---- encodings ----
 
 $pg->sql('postgres', "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0; CREATE DATABASE raw ENCODING 'SQL_ASCII' TEMPLATE template0");
