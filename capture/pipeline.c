@@ -232,7 +232,7 @@ static bool is_to_be_filled(const struct pipeline *p, const struct change *c)
     if (!t || !lacks_values(c))
         return false;
     /* where a change is given again, the row may be there under its new key already */
-    return c->lsn <= t->filled_to || (p->coverage->uncertain && c->old_row);
+    return c->lsn <= t->filled_to || ((p->coverage->uncertain || t->nmoved > 0) && c->old_row);
 }
 
 /* Under another key it is another row for whoever keeps the last record of each: d, then c. */
@@ -349,6 +349,14 @@ static bool is_excluded(const struct pipeline *p, const struct transaction *t)
     return bounds_exclude(p->bounds, t) && !pipeline_is_unsettled(p);
 }
 
+/* All that lies before the bound has come: that much the next run need not look at again. */
+static void end_before(struct pipeline *p)
+{
+    p->finished = true;
+    if (p->bounds->last_commit)
+        mark(p, NULL, p->bounds->last_commit + 1);
+}
+
 static void heed_bounds(struct pipeline *p, lsn_t reached)
 {
     if (bounds_reached(p->bounds, reached) && !pipeline_is_unsettled(p))
@@ -361,8 +369,8 @@ static enum outcome on_begin(struct pipeline *p, const struct transaction *t)
     bool again;
 
     if (!p->cut.open && is_excluded(p, t)) {
-        p->finished = true;
         p->decoder.in_transaction = false; /* it is left to the next run, whole */
+        end_before(p);
         return OUTCOME_OK;
     }
     p->seq = p->skip_to = 0;
@@ -401,7 +409,7 @@ static enum outcome on_fate(struct pipeline *p, const struct transaction *t,
 {
     if (!is_excluded(p, t))
         return on_end(p, t, how);
-    p->finished = true;
+    end_before(p);
     return OUTCOME_OK;
 }
 
@@ -416,7 +424,8 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
     else if (m->lsn <= p->delivery->emitted.lsn)
         return OUTCOME_OK;
     else if (is_excluded(p, &(struct transaction){.end_lsn = m->lsn})) {
-        p->finished = pipeline_at_boundary(p);
+        if (pipeline_at_boundary(p))
+            end_before(p);
         return OUTCOME_OK;
     }
     if (!wanted || (t && p->seq <= p->skip_to))
@@ -531,8 +540,11 @@ void pipeline_set_coverage(struct pipeline *p, struct coverage *c, const struct 
 
 bool pipeline_is_unsettled(const struct pipeline *p)
 {
-    return p->coverage && !p->settled && (!coverage_whole(p->coverage) ||
-                           coverage_waiting(p->coverage, p->delivery->emitted.lsn) > 0);
+    lsn_t reached = p->delivery->emitted.lsn;
+
+    return p->coverage && !p->settled &&
+           (!coverage_whole(p->coverage) || coverage_waiting(p->coverage, reached) > 0 ||
+            coverage_fills(p->coverage, reached));
 }
 
 void pipeline_begin_rows(struct pipeline *p, lsn_t lsn, usec_t when)

@@ -278,9 +278,11 @@ static enum outcome plan_rows(struct session *s)
         st->has_coverage = true;
     if (!st->has_coverage || !(takes || coverage_is_needed(&st->coverage, st->position.lsn)))
         return OUTCOME_OK;
-    st->coverage.uncertain = s->delivery.resumed && s->o->mode != MODE_ALWAYS &&
+    st->coverage.uncertain = s->delivery.resumed && !st->coverage.certain &&
+                             s->o->mode != MODE_ALWAYS &&
                              s->o->snapshot == SNAPSHOT_INCREMENTAL &&
-                             s->delivery.mode != ACK_WRITTEN && !coverage_whole(&st->coverage);
+                             s->delivery.mode != ACK_WRITTEN &&
+                             coverage_is_needed(&st->coverage, st->position.lsn);
     if (s->o->start_lsn && !has_position(s)) {
         log_error("a start position cannot be chosen for a snapshot");
         log_hint("Leave -I out, or use a startup mode that does not read rows.");
@@ -371,6 +373,13 @@ static enum outcome create_slot(struct session *s, PGconn *sql, PGconn *walsende
     struct created_slot created;
     enum outcome outcome = slot_create(walsender, sql, s->o, export, &created);
 
+    if (created.too_large) {
+        log_verbose("too many transactions are running for a snapshot to be exported: joining");
+        export = false;
+        outcome = check_primary(sql);
+        if (outcome == OUTCOME_OK)
+            outcome = slot_create(walsender, sql, s->o, false, &created);
+    }
     if (outcome != OUTCOME_OK)
         return outcome;
     s->created = true;

@@ -194,6 +194,7 @@ enum outcome delivery_begin(struct delivery *d, lsn_t lsn)
 
     entry.position.lsn = lsn;
     d->emitted = entry.position;
+    d->state.coverage.certain = false;
     d->ledger = (struct ledger){0}; /* of positions that were given up, if any */
     return record(d, &entry);
 }
@@ -254,9 +255,11 @@ enum outcome delivery_complete(struct delivery *d)
 {
     struct ledger_entry entry = {.end = d->boundary, .position = d->recorded};
 
-    if (!delivery_is_whole(d) || (d->output.kind != OUTPUT_FILE && !d->state.complete))
+    if (!delivery_is_whole(d) ||
+        (d->output.kind != OUTPUT_FILE && !d->state.complete && !d->state.has_coverage))
         return OUTCOME_OK;
     d->complete = true;
+    d->state.coverage.certain = coverage_is_certain(&d->state.coverage);
     return record(d, &entry);
 }
 

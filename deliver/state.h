@@ -15,6 +15,7 @@
  *     slot_created        whether a capture with this file created the slot
  *     snapshot            null where no rows were read; else
  *         step            number of the snapshot's last step that was accepted
+ *         certain         whether the run ended with nothing given that is not on record
  *         snapshots       step, seen, until: those under which rows were read and which the stream
  *                         has not passed; seen is the text of a pg_snapshot, until an LSN
  *         tables          oid, table: every table whose rows are given; read: "all", "none", or the

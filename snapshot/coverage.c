@@ -337,12 +337,21 @@ size_t coverage_waiting(const struct coverage *c, lsn_t lsn)
     return n;
 }
 
-bool coverage_is_needed(const struct coverage *c, lsn_t lsn)
+/* What an earlier run gave beyond its record is behind the reader when everything has come again. */
+bool coverage_is_certain(const struct coverage *c)
 {
-    if (c->nsteps > 0 || !coverage_whole(c))
-        return true;
+    return !c->uncertain || (coverage_whole(c) && c->nsteps == 0);
+}
+
+bool coverage_fills(const struct coverage *c, lsn_t lsn)
+{
     for (size_t i = 0; i < c->ntables; i++)
         if (c->tables[i]->filled_to > lsn)
             return true;
     return false;
+}
+
+bool coverage_is_needed(const struct coverage *c, lsn_t lsn)
+{
+    return c->nsteps > 0 || !coverage_whole(c) || coverage_fills(c, lsn);
 }

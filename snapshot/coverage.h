@@ -77,6 +77,7 @@ struct coverage {
     uint64_t last;     /* step that was begun last */
     uint64_t complete; /* last step whose rows have been given, all of them */
     bool uncertain; /* an earlier run may have given more than is on record */
+    bool certain;   /* for the next run: this one has not */
     uint32_t *owed;    /* transactions that the next snapshot has to see */
     size_t nowed, owed_cap;
 };
@@ -153,6 +154,12 @@ void coverage_forget(struct coverage *c, const struct position *recorded);
 
 /* How many steps have a snapshot that the stream has not passed at lsn. */
 size_t coverage_waiting(const struct coverage *c, lsn_t lsn);
+
+/* When all that has been given is on record: whether that is all a reader can have. */
+bool coverage_is_certain(const struct coverage *c);
+
+/* Whether updates behind that position get values from their table. */
+bool coverage_fills(const struct coverage *c, lsn_t lsn);
 
 /* Whether changes behind that position have to be judged at all. */
 bool coverage_is_needed(const struct coverage *c, lsn_t lsn);

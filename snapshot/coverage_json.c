@@ -115,6 +115,7 @@ cJSON *coverage_to_json(const struct coverage *c, const struct position *positio
     cJSON *json = cJSON_CreateObject(), *list;
 
     add_number(json, "step", position->rows);
+    cJSON_AddBoolToObject(json, "certain", c->certain);
     add_steps(json, c, position);
     if (c->nowed) {
         list = cJSON_AddArrayToObject(json, "owed");
@@ -299,6 +300,7 @@ bool coverage_from_json(struct coverage *c, const cJSON *json)
     if (!take_number(json, "step", &c->last))
         return false;
     c->complete = c->last;
+    c->certain = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "certain"));
     if (!take_owed(c, cJSON_GetObjectItemCaseSensitive(json, "owed")))
         return false;
     cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "snapshots"))

@@ -182,7 +182,7 @@ static enum outcome await_creation(PGconn *walsender, PGconn *sql)
     return OUTCOME_OK;
 }
 
-static enum outcome take_created(PGconn *walsender, struct created_slot *created)
+static enum outcome take_created(PGconn *walsender, bool export, struct created_slot *created)
 {
     PGresult *result = PQgetResult(walsender);
     enum outcome outcome = OUTCOME_OK;
@@ -190,6 +190,9 @@ static enum outcome take_created(PGconn *walsender, struct created_slot *created
     if (PQresultStatus(result) == PGRES_TUPLES_OK) {
         created->consistent_point = result_lsn(result, 0, "consistent_point");
         copy_text(created->snapshot, sizeof created->snapshot, result, "snapshot_name");
+    } else if (export && strcmp(result_sqlstate(result), "40001") == 0) {
+        created->too_large = true; /* "initial slot snapshot too large" */
+        outcome = OUTCOME_UNAVAILABLE;
     } else {
         outcome = server_error(walsender, result, "create the replication slot");
     }
@@ -237,7 +240,7 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
         abandon_creation(walsender, sql, o->slot);
         return outcome;
     }
-    outcome = take_created(walsender, created);
+    outcome = take_created(walsender, export, created);
     if (outcome == OUTCOME_OK)
         log_notice("created replication slot \"%s\" at " LSN_FMT, o->slot,
                    LSN_ARGS(created->consistent_point));
