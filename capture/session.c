@@ -467,9 +467,10 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
                        ? "the rows have been read already: there is nothing left to do"
                        : "there are no rows to read");
         s->pipeline.finished = true;
-        fill_state(s);
-        if (!s->delivery.resumed)
+        if (!s->delivery.resumed) {
+            fill_state(s);
             outcome = delivery_begin(&s->delivery, s->system.flushed);
+        }
     } else if (outcome == OUTCOME_OK) {
         outcome = prepare_slot(s, sql, walsender, slot);
     }
