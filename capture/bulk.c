@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/rows_internal.h"
+#include "snapshot/statement.h"
 
 enum {
     PAGE = 8192,
@@ -62,7 +63,7 @@ static char *next_piece(struct rows *r, struct rows_job *job)
     r->next_page = to;
     if (to == 0)
         r->next_source++;
-    return plan_copy_source(t, s, from, to);
+    return statement_of_source(t, s, from, to);
 }
 
 static enum outcome give_work(struct rows *r, struct rows_job *job)

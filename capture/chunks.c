@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "capture/rows_internal.h"
+#include "snapshot/statement.h"
 
 enum {
     MAX_AHEAD = 16,           /* chunks whose snapshots the stream has not passed */
@@ -76,7 +77,7 @@ static enum outcome send_chunk(struct rows *r)
 {
     struct rows_chunk *c = &r->chunk;
     PGconn *conn = r->jobs->fetcher.conn;
-    char *copy = plan_copy_chunk(c->table, covered_to(c->covered), r->o->chunk_size, conn);
+    char *copy = statement_of_chunk(c->table, covered_to(c->covered), r->o->chunk_size, conn);
     struct buf b;
     enum outcome outcome;
 
@@ -298,7 +299,7 @@ static enum outcome finish(struct rows *r, usec_t ticks)
     struct bound to = {.kind = BOUND_END};
 
     if (last && c->table->key.n && !c->table->key.unique && !c->nulls) {
-        char *copy = plan_copy_nulls(c->table);
+        char *copy = statement_of_nulls(c->table);
         enum outcome outcome = fetcher_send(&r->jobs->fetcher, copy);
 
         free(copy);

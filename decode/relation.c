@@ -92,6 +92,14 @@ static struct relation *add(struct relations *rs, uint32_t oid)
     return r;
 }
 
+struct column *relation_column(const struct relation *r, const char *name)
+{
+    for (int i = 0; i < r->ncolumns; i++)
+        if (strcmp(r->columns[i].name, name) == 0)
+            return &r->columns[i];
+    return NULL;
+}
+
 static bool same_column(const struct column *a, const struct column *b)
 {
     return a->type_oid == b->type_oid && a->typmod == b->typmod && a->identity == b->identity &&

@@ -33,6 +33,9 @@ struct relation *relations_find(struct relations *rs, uint32_t oid);
  */
 struct relation *relations_put(struct relations *rs, struct relation *r, bool *changed);
 
+/* The column of that name, NULL when there is none. */
+struct column *relation_column(const struct relation *r, const char *name);
+
 /* Whether two descriptions say the same, but for what the catalog has filled in. */
 bool relation_same(const struct relation *a, const struct relation *b);
 

@@ -11,6 +11,8 @@
 #ifndef SNAPSHOT_KEY_H
 #define SNAPSHOT_KEY_H
 
+#include <libpq-fe.h>
+
 #include "cdcdump.h"
 #include "cli/options.h"
 
@@ -38,6 +40,11 @@ struct key {
     uint32_t version;          /* ... in this version */
 };
 
+/*
+ * Looks up the key of a table: that column, or, for NULL, those of its replica identity's index or
+ * of its primary key; n = 0 when there is none.  *indexed: an index begins with the first column.
+ */
+enum outcome key_load(struct key *k, PGconn *sql, uint32_t oid, const char *column, bool *indexed);
 void key_release(struct key *k);
 
 enum bound_kind {

@@ -44,25 +44,14 @@ static char *take_text(struct buf *b)
     return text;
 }
 
-static void add_identifier(struct buf *b, const char *name)
-{
-    buf_add_char(b, '"');
-    for (; *name; name++) {
-        if (*name == '"')
-            buf_add_char(b, '"');
-        buf_add_char(b, *name);
-    }
-    buf_add_char(b, '"');
-}
-
 static char *quoted_name(const char *schema, const char *name)
 {
     struct buf b;
 
     buf_init(&b, 128);
-    add_identifier(&b, schema);
+    sql_add_identifier(&b, schema);
     buf_add_char(&b, '.');
-    add_identifier(&b, name);
+    sql_add_identifier(&b, name);
     return take_text(&b);
 }
 
@@ -269,69 +258,6 @@ static enum outcome load_sources(struct plan_table *t, const struct plan_context
 
 /* ---- the key that chunks are cut by ---- */
 
-/* $2: the name of a column, or NULL for the identity index or the primary key. */
-static const char key_question[] =
-    "SELECT a.attname AS name, format_type(a.atttypid, -1) AS type,"
-    "       CASE WHEN a.attcollation <> 0 THEN format('%I.%I', n.nspname, l.collname) END"
-    "         AS collation,"
-    "       CASE WHEN a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype,"
-    "                 'oid'::regtype) THEN 'number'"
-    "            WHEN a.atttypid IN ('uuid'::regtype, 'bytea'::regtype)"
-    "              OR a.atttypid IN ('text'::regtype, 'varchar'::regtype)"
-    "                 AND pg_encoding_to_char(d.encoding) IN ('UTF8', 'SQL_ASCII')"
-    "                 AND (l.collname IN ('C', 'POSIX') AND n.nspname = 'pg_catalog'"
-    "                      OR l.collname = 'default' AND d.datcollate IN ('C', 'POSIX')"
-    "                         AND coalesce(to_jsonb(d)->>'datlocprovider', 'c') = 'c')"
-    "            THEN 'bytes' ELSE 'server' END AS ordering,"
-    "       a.attnotnull AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_index AS u WHERE"
-    "         u.indrelid = c.oid AND u.indisunique AND u.indnkeyatts = 1 AND u.indpred IS NULL"
-    "         AND u.indisvalid AND u.indimmediate AND u.indkey[0] = a.attnum)) AS uniq,"
-    "       EXISTS (SELECT FROM pg_index AS u WHERE u.indrelid = c.oid AND u.indkey[0] = a.attnum"
-    "         AND u.indpred IS NULL AND u.indisvalid) AS indexed"
-    "  FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
-    "  LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND $2::text IS NULL"
-    "       AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END"
-    "  LEFT JOIN pg_collation AS l ON l.oid = a.attcollation"
-    "  LEFT JOIN pg_namespace AS n ON n.oid = l.collnamespace,"
-    "  pg_database AS d"
-    " WHERE c.oid = $1::oid AND d.datname = current_database() AND NOT a.attisdropped"
-    "   AND CASE WHEN $2::text IS NULL THEN a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])"
-    "            ELSE a.attname = $2::text END"
-    " ORDER BY array_position(i.indkey::int2[], a.attnum)";
-
-static enum key_order order_of(const char *text)
-{
-    return strcmp(text, "number") == 0  ? ORDER_NUMBER
-           : strcmp(text, "bytes") == 0 ? ORDER_BYTES
-                                        : ORDER_SERVER;
-}
-
-static void set_key(struct key *k, const PGresult *result)
-{
-    *k = (struct key){.n = (uint16_t)PQntuples(result), .unique = true, .plain = true};
-    if (k->n == 0)
-        return;
-    k->columns = xcalloc(k->n, sizeof *k->columns);
-    for (int i = 0; i < k->n; i++) {
-        k->columns[i] = (struct key_column){
-            .name = copy_result(result, i, "name"),
-            .type = copy_result(result, i, "type"),
-            .collation = copy_result(result, i, "collation"),
-            .order = order_of(result_text(result, i, "ordering")),
-        };
-        k->unique &= result_bool(result, i, "uniq");
-        k->plain &= k->columns[i].order != ORDER_SERVER;
-    }
-}
-
-static struct column *find_column(const struct relation *r, const char *name)
-{
-    for (int i = 0; i < r->ncolumns; i++)
-        if (strcmp(r->columns[i].name, name) == 0)
-            return &r->columns[i];
-    return NULL;
-}
-
 /* A key that a publication's column list leaves out cannot be told of a change. */
 static void check_key_is_sent(struct plan_table *t)
 {
@@ -340,7 +266,7 @@ static void check_key_is_sent(struct plan_table *t)
 
     k->in_row_key = true;
     for (uint16_t i = 0; i < k->n; i++) {
-        const struct column *c = find_column(t->relation, k->columns[i].name);
+        const struct column *c = relation_column(t->relation, k->columns[i].name);
 
         sent &= c != NULL;
         k->in_row_key &= c && c->key;
@@ -352,7 +278,7 @@ static void check_key_is_sent(struct plan_table *t)
 static enum outcome check_chunk_key(const struct plan_table *t, const char *name, bool indexed)
 {
     const struct relation *r = t->relation;
-    const struct column *c = find_column(r, name);
+    const struct column *c = relation_column(r, name);
 
     if (!c || (r->identity != 'f' && !c->identity)) {
         log_error("column \"%s\" of table %s cannot be the chunk key: changes do not tell its old "
@@ -368,22 +294,6 @@ static enum outcome check_chunk_key(const struct plan_table *t, const char *name
     return OUTCOME_OK;
 }
 
-static enum outcome ask_key(struct plan_table *t, PGconn *sql, const char *chunk_key,
-                            bool *indexed)
-{
-    char oid[16];
-    const char *const params[] = {oid_text(t->oid, oid), chunk_key};
-    PGresult *result;
-    enum outcome outcome = sql_query(sql, "look up the key", key_question, 2, params, &result);
-
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    set_key(&t->key, result);
-    *indexed = result_bool(result, 0, "indexed");
-    PQclear(result);
-    return OUTCOME_OK;
-}
-
 /* --chunk-key where the table has that column, else the identity's index, else the primary key. */
 static enum outcome load_key(struct plan *p, struct plan_table *t, const struct plan_context *x)
 {
@@ -394,12 +304,12 @@ static enum outcome load_key(struct plan *p, struct plan_table *t, const struct 
     if (x->o->snapshot != SNAPSHOT_INCREMENTAL)
         return OUTCOME_OK;
     if (given)
-        outcome = ask_key(t, x->sql, given, &indexed);
+        outcome = key_load(&t->key, x->sql, t->oid, given, &indexed);
     p->chunk_key_used |= given && t->key.n > 0;
     if (outcome == OUTCOME_OK && t->key.n > 0)
         outcome = check_chunk_key(t, given, indexed);
     else if (outcome == OUTCOME_OK)
-        outcome = ask_key(t, x->sql, NULL, &indexed);
+        outcome = key_load(&t->key, x->sql, t->oid, NULL, &indexed);
     if (outcome == OUTCOME_OK)
         check_key_is_sent(t);
     return outcome;
@@ -430,7 +340,7 @@ static void choose_fields(struct plan_table *t, const bool *present)
             continue;
         if (t->nfields)
             buf_add_str(&b, ", ");
-        add_identifier(&b, r->columns[i].name);
+        sql_add_identifier(&b, r->columns[i].name);
         t->fields[t->nfields++] = i;
     }
     t->columns = take_text(&b);
@@ -451,7 +361,7 @@ static enum outcome match_columns(struct plan_table *t, const PGresult *result)
     enum outcome outcome = OUTCOME_OK;
 
     for (int i = 0; i < PQnfields(result) && outcome == OUTCOME_OK; i++) {
-        const struct column *c = find_column(r, PQfname(result, i));
+        const struct column *c = relation_column(r, PQfname(result, i));
 
         if (!c)
             outcome = refuse_query(t, PQfname(result, i), "gives a column that is not published,");
@@ -660,132 +570,6 @@ enum outcome plan_fingerprint(const struct plan *p, PGconn *sql, char **value)
     PQclear(result);
     buf_release(&oids);
     return outcome;
-}
-
-/* ---- statements ---- */
-
-static void add_select(struct buf *b, const struct plan_table *t, const char *from)
-{
-    buf_printf(b, "COPY (SELECT %s FROM ", t->columns);
-    if (t->query)
-        buf_printf(b, "(%s\n) AS q", t->query);
-    else
-        buf_add_str(b, from);
-}
-
-/* Puts WHERE before the first condition and AND before every other. */
-static void add_condition(struct buf *b, bool *any)
-{
-    buf_add_str(b, *any ? " AND " : " WHERE ");
-    *any = true;
-}
-
-static void add_filters(struct buf *b, const struct plan_table *t, bool *any)
-{
-    const char *filters[] = {t->query ? NULL : t->filter, t->query ? NULL : t->tree_filter};
-
-    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
-        if (!filters[i])
-            continue;
-        add_condition(b, any);
-        buf_printf(b, "(%s)", filters[i]);
-    }
-}
-
-char *plan_copy_source(const struct plan_table *t, const struct plan_source *s, uint64_t from,
-                       uint64_t to)
-{
-    struct buf b;
-    bool any = false;
-
-    buf_init(&b, 512);
-    add_select(&b, t, s->from);
-    add_filters(&b, t, &any);
-    if (from) {
-        add_condition(&b, &any);
-        buf_printf(&b, "ctid >= '(%llu,0)'", (unsigned long long)from);
-    }
-    if (to) {
-        add_condition(&b, &any);
-        buf_printf(&b, "ctid < '(%llu,0)'", (unsigned long long)to);
-    }
-    buf_add_str(&b, ") TO STDOUT");
-    return take_text(&b);
-}
-
-static void add_literal(struct buf *b, PGconn *sql, const char *text)
-{
-    char *quoted = PQescapeLiteral(sql, text, strlen(text));
-
-    if (!quoted)
-        log_out_of_memory();
-    buf_add_str(b, quoted);
-    PQfreemem(quoted);
-}
-
-static void add_key_list(struct buf *b, const struct key *k)
-{
-    for (uint16_t i = 0; i < k->n; i++) {
-        if (i)
-            buf_add_str(b, ", ");
-        add_identifier(b, k->columns[i].name);
-    }
-}
-
-/* (k1, k2) > ('a', 'b'): literals without a type take that of the column, collation and all. */
-static void add_after(struct buf *b, const struct key *k, const struct bound *after, PGconn *sql)
-{
-    buf_add_char(b, '(');
-    add_key_list(b, k);
-    buf_add_str(b, ") > (");
-    for (uint16_t i = 0; i < k->n; i++) {
-        if (i)
-            buf_add_str(b, ", ");
-        add_literal(b, sql, after->values[i]);
-    }
-    buf_add_char(b, ')');
-}
-
-char *plan_copy_chunk(const struct plan_table *t, const struct bound *after, uint64_t rows,
-                      PGconn *sql)
-{
-    const struct key *k = &t->key;
-    struct buf b;
-    bool any = false;
-
-    buf_init(&b, 512);
-    add_select(&b, t, t->sources[0].from);
-    add_filters(&b, t, &any);
-    if (k->n && after->kind == BOUND_KEY) {
-        add_condition(&b, &any);
-        add_after(&b, k, after, sql);
-    } else if (k->n && !k->unique) {
-        add_condition(&b, &any);
-        add_key_list(&b, k);
-        buf_add_str(&b, " IS NOT NULL");
-    }
-    if (k->n) {
-        buf_add_str(&b, " ORDER BY ");
-        add_key_list(&b, k);
-        buf_printf(&b, " FETCH FIRST %llu ROWS %s", (unsigned long long)rows,
-                   k->unique ? "ONLY" : "WITH TIES");
-    }
-    buf_add_str(&b, ") TO STDOUT");
-    return take_text(&b);
-}
-
-char *plan_copy_nulls(const struct plan_table *t)
-{
-    struct buf b;
-    bool any = false;
-
-    buf_init(&b, 512);
-    add_select(&b, t, t->sources[0].from);
-    add_filters(&b, t, &any);
-    add_condition(&b, &any);
-    add_key_list(&b, &t->key);
-    buf_add_str(&b, " IS NULL) TO STDOUT");
-    return take_text(&b);
 }
 
 bool plan_parse_row(const struct plan_table *t, char *line, size_t len, struct value *values,

@@ -90,17 +90,6 @@ enum outcome plan_fingerprint(const struct plan *p, PGconn *sql, char **value);
     " ORDER BY attnum)) FROM pg_catalog.pg_attribute WHERE attrelid = %u AND attnum > 0"           \
     " AND NOT attisdropped)"
 
-/* COPY of one source, or of its pages from..to (to = 0: to the end, both 0: all); caller frees. */
-char *plan_copy_source(const struct plan_table *t, const struct plan_source *s, uint64_t from,
-                       uint64_t to);
-
-/* COPY of up to `rows` rows behind the bound, in the order of the key, or of all without a key. */
-char *plan_copy_chunk(const struct plan_table *t, const struct bound *after, uint64_t rows,
-                      PGconn *sql);
-
-/* COPY of the rows whose key is null. */
-char *plan_copy_nulls(const struct plan_table *t);
-
 /* Makes values, one per column of t->relation, of a line (which is changed, and borrowed from). */
 bool plan_parse_row(const struct plan_table *t, char *line, size_t len, struct value *values,
                     struct value *scratch);

@@ -398,13 +398,7 @@ enum outcome catalog_describe(struct catalog *c, struct relation *r)
 static void add_name(struct buf *b, const char *before, const char *name)
 {
     buf_add_str(b, before);
-    buf_add_char(b, '"');
-    for (; *name; name++) {
-        if (*name == '"')
-            buf_add_char(b, '"');
-        buf_add_char(b, *name);
-    }
-    buf_add_char(b, '"');
+    sql_add_identifier(b, name);
 }
 
 /*

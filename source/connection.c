@@ -453,6 +453,17 @@ enum outcome sql_run(PGconn *conn, const char *doing, const char *sql)
     return outcome;
 }
 
+void sql_add_identifier(struct buf *b, const char *name)
+{
+    buf_add_char(b, '"');
+    for (; *name; name++) {
+        if (*name == '"')
+            buf_add_char(b, '"');
+        buf_add_char(b, *name);
+    }
+    buf_add_char(b, '"');
+}
+
 char *sql_text_array(const struct string_list *list)
 {
     struct buf b;

@@ -12,6 +12,7 @@
 
 #include <libpq-fe.h>
 
+#include "base/buf.h"
 #include "cdcdump.h"
 #include "cli/options.h"
 
@@ -56,6 +57,9 @@ enum outcome sql_run(PGconn *conn, const char *doing, const char *sql);
 /* The same without parameters, as walsenders want it. */
 enum outcome walsender_query(PGconn *conn, const char *doing, const char *command,
                              PGresult **result);
+
+/* Appends a name as a quoted identifier. */
+void sql_add_identifier(struct buf *b, const char *name);
 
 /* A text[] literal of the strings; the caller frees it. */
 char *sql_text_array(const struct string_list *list);
