@@ -227,7 +227,7 @@ enum verdict judge_change(const struct judge *j, struct covered_table *t, const 
     if (to->kind == BOUND_END)
         return VERDICT_GIVE;
     verdict = to->kind == BOUND_NONE ? VERDICT_LEAVE_OUT : judge_row(t, c, to, comparer);
-    if (verdict != VERDICT_GIVE)
+    if (verdict != VERDICT_GIVE && !comparer->collect)
         owe(j);
     if (!j->coverage->uncertain || to != covered_to(t) || !frees_key(c))
         return verdict;
