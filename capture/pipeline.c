@@ -3,7 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "snapshot/visibility.h"
 
 void pipeline_init(struct pipeline *p, const struct options *o, struct catalog *catalog,
                    struct delivery *delivery, struct bounds *bounds, const char *database)
@@ -185,6 +187,47 @@ static bool lacks_values(const struct change *c)
     return false;
 }
 
+/* Whether a snapshot sees the transaction, which has been streamed; its commit may not be visible yet. */
+static bool sees(const char *snapshot, uint32_t xid)
+{
+    struct visibility v;
+    bool answer;
+
+    if (!snapshot)
+        return true; /* nothing was read */
+    if (!visibility_parse(&v, snapshot))
+        return false;
+    answer = visibility_sees(&v, xid);
+    visibility_release(&v);
+    return answer;
+}
+
+/* Reads the row's missing values; *values holds them. */
+static enum outcome read_values(struct pipeline *p, const struct transaction *t,
+                                const struct change *c, struct value *row, PGresult **values,
+                                lsn_t *when)
+{
+    enum { PAUSE_USEC = 2000, PATIENCE_SEC = 5 };
+    usec_t deadline = clock_ticks() + PATIENCE_SEC * USEC_PER_SEC;
+
+    for (;;) {
+        const char *seen;
+        enum outcome outcome;
+
+        memcpy(row, c->new_row, c->relation->ncolumns * sizeof *row);
+        outcome = catalog_read_unchanged(p->catalog, c->relation, row, values, when, &seen);
+        if (outcome != OUTCOME_OK || sees(seen, t->xid))
+            return outcome;
+        PQclear(*values);
+        *values = NULL;
+        if (clock_ticks() >= deadline) {
+            log_warning("transaction %u has committed and is not visible yet", t->xid);
+            return OUTCOME_UNAVAILABLE;
+        }
+        clock_pause(PAUSE_USEC);
+    }
+}
+
 /*
  * With values that the server did not send, as the update left them alone, read from the table.
  * They may be newer than the update, or, if the row has gone elsewhere since, those of another row:
@@ -196,13 +239,11 @@ static enum outcome give_filled(struct pipeline *p, const struct transaction *t,
     struct change filled = *c;
     struct covered_table *table = coverage_find(p->coverage, c->relation->oid);
     struct value *row = xcalloc(c->relation->ncolumns, sizeof *row);
-    PGresult *values;
+    PGresult *values = NULL;
     lsn_t when;
-    enum outcome outcome;
+    enum outcome outcome = read_values(p, t, c, row, &values, &when);
 
-    memcpy(row, c->new_row, c->relation->ncolumns * sizeof *row);
     filled.new_row = row;
-    outcome = catalog_read_unchanged(p->catalog, c->relation, row, &values, &when);
     if (table && when > table->filled_to)
         table->filled_to = when;
     if (outcome == OUTCOME_OK)

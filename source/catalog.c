@@ -412,8 +412,8 @@ static char *unchanged_question(const struct relation *r, const struct value *ro
     char *text;
 
     buf_init(&b, 256);
-    buf_add_str(&b, "SELECT w.lsn, t.* FROM (SELECT pg_current_wal_insert_lsn() AS lsn) AS w"
-                    " LEFT JOIN LATERAL (SELECT true");
+    buf_add_str(&b, "SELECT w.lsn, w.seen, t.* FROM (SELECT pg_current_wal_insert_lsn() AS lsn,"
+                    " txid_current_snapshot() AS seen) AS w LEFT JOIN LATERAL (SELECT true");
     for (int i = 0; i < r->ncolumns; i++)
         if (row[i].kind == VALUE_UNCHANGED)
             add_name(&b, ", ", r->columns[i].name);
@@ -435,7 +435,7 @@ static char *unchanged_question(const struct relation *r, const struct value *ro
 
 static void take_unchanged(const struct relation *r, struct value *row, const PGresult *result)
 {
-    int field = 2;
+    int field = 3;
 
     for (int i = 0; i < r->ncolumns; i++) {
         if (row[i].kind != VALUE_UNCHANGED)
@@ -450,7 +450,7 @@ static void take_unchanged(const struct relation *r, struct value *row, const PG
 }
 
 enum outcome catalog_read_unchanged(struct catalog *c, const struct relation *r, struct value *row,
-                                    PGresult **result, lsn_t *when)
+                                    PGresult **result, lsn_t *when, const char **seen)
 {
     char **params = xcalloc(r->ncolumns + 1u, sizeof *params);
     int nparams;
@@ -460,12 +460,14 @@ enum outcome catalog_read_unchanged(struct catalog *c, const struct relation *r,
 
     *result = NULL;
     *when = 0;
+    *seen = NULL;
     if (outcome == OUTCOME_OK && nparams > 0)
         outcome = sql_query(sql, "read a value that was not sent", question, nparams,
                             (const char *const *)params, result);
     if (*result) {
         *when = result_lsn(*result, 0, "lsn");
-        if (PQntuples(*result) == 1 && !PQgetisnull(*result, 0, 1))
+        *seen = result_text(*result, 0, "seen");
+        if (PQntuples(*result) == 1 && !PQgetisnull(*result, 0, 2))
             take_unchanged(r, row, *result);
     }
     for (int i = 0; i < nparams; i++)

@@ -41,10 +41,11 @@ enum outcome catalog_describe(struct catalog *c, struct relation *r);
 
 /*
  * Reads the columns of a row that the stream has not sent (VALUE_UNCHANGED) from the table, by its
- * key, as they are now: *when.  *result holds what row then borrows and is the caller's to
- * PQclear(); row stays as it is when there is no such row any more, or when the relation has no key.
+ * key, as they are now: *when, with *seen the text of the snapshot that they were read under.
+ * *result holds what row and *seen then borrow and is the caller's to PQclear(); row stays as it is
+ * when there is no such row any more, and *seen is NULL when the relation has no key.
  */
 enum outcome catalog_read_unchanged(struct catalog *c, const struct relation *r, struct value *row,
-                                    PGresult **result, lsn_t *when);
+                                    PGresult **result, lsn_t *when, const char **seen);
 
 #endif

@@ -287,6 +287,7 @@ sub beside ($name, %how) {
     my $n = $s->interest($from);
     $n->{chunks} = () = $said =~ /: COPY \(/g;
     my $joined = $how{slot} || $said =~ /too many transactions are running for a snapshot to be exported/;
+    Test::More::note("$name: no snapshot could be exported") if $joined && !$how{slot};
     Test::More::is($n->{left_out}, 0, "$name: all that the slot gave") unless $joined || $how{crossed};
     my %least = ($how{slot} || $how{crossed} ? (left_out => 30) : (), $how{crossed} ? (between => 30, chunks => $how{crossed}) : ());
     my @dull = grep { $n->{$_} < $least{$_} } sort keys %least;
