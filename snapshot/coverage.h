@@ -23,7 +23,8 @@
  * Where chunks are cut by a column that is not part of the rows' own key (--chunk-key), an update may
  * move a row into a chunk that has been given, as the update left it, before the update comes.  Then
  * the reader has the row twice, the newer one first; from that update on (`moved`) all changes of
- * the row are given, so that what the reader has in the end is right.
+ * the row, and of one that takes its key, are given as far as has been read, so that what the reader
+ * has in the end is right.
  *
  * When the stream has passed a step's `until`, all that its snapshot sees has come and it needs no
  * snapshot any more.  Here and in the state file steps are kept until that is on record.

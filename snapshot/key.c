@@ -22,13 +22,6 @@ void key_release(struct key *k)
 
 /* ---- out of the catalog ---- */
 
-static char *copy_text(const PGresult *result, int row, const char *column)
-{
-    const char *text = result_text(result, row, column);
-
-    return text ? xstrdup(text) : NULL;
-}
-
 /* $2: the name of a column, or NULL for the identity index or the primary key. */
 static const char key_question[] =
     "SELECT a.attname AS name, format_type(a.atttypid, -1) AS type,"
@@ -74,9 +67,9 @@ static void set_key(struct key *k, const PGresult *result)
     k->columns = xcalloc(k->n, sizeof *k->columns);
     for (int i = 0; i < k->n; i++) {
         k->columns[i] = (struct key_column){
-            .name = copy_text(result, i, "name"),
-            .type = copy_text(result, i, "type"),
-            .collation = copy_text(result, i, "collation"),
+            .name = result_copy(result, i, "name"),
+            .type = result_copy(result, i, "type"),
+            .collation = result_copy(result, i, "collation"),
             .order = order_of(result_text(result, i, "ordering")),
         };
         k->unique &= result_bool(result, i, "uniq");

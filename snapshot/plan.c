@@ -61,25 +61,11 @@ static char *oid_text(uint32_t oid, char text[16])
     return text;
 }
 
-static uint32_t result_u32(const PGresult *result, int row, const char *column)
-{
-    const char *text = result_text(result, row, column);
-
-    return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
-}
-
 static double result_double(const PGresult *result, int row, const char *column)
 {
     const char *text = result_text(result, row, column);
 
     return text ? strtod(text, NULL) : -1;
-}
-
-static char *copy_result(const PGresult *result, int row, const char *column)
-{
-    const char *text = result_text(result, row, column);
-
-    return text ? xstrdup(text) : NULL;
 }
 
 /* ---- the relation ---- */
@@ -107,7 +93,7 @@ static void set_columns(struct relation *r, const PGresult *result)
     r->ncolumns = (uint16_t)PQntuples(result);
     r->columns = xcalloc(r->ncolumns, sizeof *r->columns);
     for (int i = 0; i < r->ncolumns; i++) {
-        r->columns[i].name = copy_result(result, i, "name");
+        r->columns[i].name = result_copy(result, i, "name");
         r->columns[i].type_oid = result_u32(result, i, "type");
         r->columns[i].typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
         r->columns[i].identity = result_bool(result, i, "identity");
@@ -128,8 +114,8 @@ static enum outcome load_relation(struct plan *p, const struct plan_context *x,
 
     if (outcome != OUTCOME_OK)
         return outcome;
-    r.schema = copy_result(tables, i, "schema");
-    r.name = copy_result(tables, i, "name");
+    r.schema = result_copy(tables, i, "schema");
+    r.name = result_copy(tables, i, "name");
     r.identity = result_text(tables, i, "identity")[0];
     set_columns(&r, result);
     PQclear(result);
@@ -444,7 +430,7 @@ static enum outcome load_table(struct plan *p, struct plan_table *t, const struc
 
     *t = (struct plan_table){.oid = result_u32(tables, i, "oid")};
     t->partitioned = result_bool(tables, i, "partitioned");
-    t->filter = copy_result(tables, i, "filter");
+    t->filter = result_copy(tables, i, "filter");
     outcome = ask_fingerprint(t->oid, x->sql, t->fingerprint);
     if (outcome == OUTCOME_OK)
         outcome = load_relation(p, x, tables, i, &t->relation);

@@ -168,13 +168,6 @@ static enum binary_form form_of_send(const char *function)
     return BINARY_UNKNOWN;
 }
 
-static uint32_t result_oid(const PGresult *result, int row, const char *column)
-{
-    const char *text = result_text(result, row, column);
-
-    return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
-}
-
 /*
  * The types asked for, with base types and element types down to the last.  base: the type below
  * all domains.  A domain's output function is that of its base type.
@@ -196,7 +189,7 @@ static const char types_question[] =
 static void add_types(struct catalog *c, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
-        uint32_t oid = result_oid(result, i, "oid");
+        uint32_t oid = result_u32(result, i, "oid");
         struct known_type *t = find_type(c, oid);
 
         if (!t)
@@ -211,8 +204,8 @@ static void add_types(struct catalog *c, const PGresult *result)
 static void link_types(struct catalog *c, const PGresult *result)
 {
     for (int i = 0; i < PQntuples(result); i++) {
-        struct known_type *t = find_type(c, result_oid(result, i, "oid"));
-        struct known_type *element = find_type(c, result_oid(result, i, "element"));
+        struct known_type *t = find_type(c, result_u32(result, i, "oid"));
+        struct known_type *element = find_type(c, result_u32(result, i, "element"));
 
         if (t->type.kind == TYPE_ARRAY)
             t->type.element = element ? &element->type : &text_type;
@@ -220,10 +213,10 @@ static void link_types(struct catalog *c, const PGresult *result)
     /* a domain over a domain needs its base linked first: as many rounds as there are rows */
     for (int round = 0; round < PQntuples(result); round++) {
         for (int i = 0; i < PQntuples(result); i++) {
-            struct known_type *base = find_type(c, result_oid(result, i, "base"));
+            struct known_type *base = find_type(c, result_u32(result, i, "base"));
 
             if (base)
-                find_type(c, result_oid(result, i, "oid"))->type = base->type;
+                find_type(c, result_u32(result, i, "oid"))->type = base->type;
         }
     }
 }

@@ -495,6 +495,20 @@ const char *result_text(const PGresult *result, int row, const char *column)
     return PQgetvalue(result, row, i);
 }
 
+char *result_copy(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text ? xstrdup(text) : NULL;
+}
+
+uint32_t result_u32(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+}
+
 bool result_bool(const PGresult *result, int row, const char *column)
 {
     const char *text = result_text(result, row, column);

@@ -66,6 +66,8 @@ char *sql_text_array(const struct string_list *list);
 
 /* Column `column` of row `row`, NULL for SQL NULL. */
 const char *result_text(const PGresult *result, int row, const char *column);
+char *result_copy(const PGresult *result, int row, const char *column); /* the caller frees it */
+uint32_t result_u32(const PGresult *result, int row, const char *column); /* 0 for NULL */
 bool result_bool(const PGresult *result, int row, const char *column);
 lsn_t result_lsn(const PGresult *result, int row, const char *column); /* 0 for NULL */
 

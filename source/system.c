@@ -211,34 +211,33 @@ static enum outcome ask_text(PGconn *sql, const char *question, char **text)
     return outcome;
 }
 
-enum outcome system_await_running(PGconn *sql, const char *waiting)
+/* The answer to the first question is the parameter of the second one, which is to become true. */
+static enum outcome await_ended(PGconn *sql, const char *which, const char *ended,
+                                const char *waiting)
 {
-    char *next;
-    enum outcome outcome =
-        ask_text(sql, "SELECT txid_snapshot_xmax(txid_current_snapshot())", &next);
+    char *those;
+    enum outcome outcome = ask_text(sql, which, &those);
 
     if (outcome == OUTCOME_OK)
-        outcome = await_true(sql, "SELECT txid_snapshot_xmin(txid_current_snapshot()) >= $1::int8",
-                             next, waiting);
-    free(next);
+        outcome = await_true(sql, ended, those, waiting);
+    free(those);
     return outcome;
+}
+
+enum outcome system_await_running(PGconn *sql, const char *waiting)
+{
+    return await_ended(sql, "SELECT txid_snapshot_xmax(txid_current_snapshot())",
+                       "SELECT txid_snapshot_xmin(txid_current_snapshot()) >= $1::int8", waiting);
 }
 
 static enum outcome await_waiting_commits(PGconn *sql)
 {
-    char *xids;
-    enum outcome outcome = ask_text(sql,
-                                    "SELECT coalesce(array_agg(backend_xid::text), '{}')"
-                                    "  FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
-                                    &xids);
-
-    if (outcome == OUTCOME_OK)
-        outcome = await_true(sql,
-                             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity"
-                             "  WHERE wait_event = 'SyncRep' AND backend_xid::text = ANY ($1))",
-                             xids, "rows can be read, as their commits are not visible yet");
-    free(xids);
-    return outcome;
+    return await_ended(sql,
+                       "SELECT coalesce(array_agg(backend_xid::text), '{}')"
+                       "  FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+                       "SELECT NOT EXISTS (SELECT FROM pg_stat_activity"
+                       "  WHERE wait_event = 'SyncRep' AND backend_xid::text = ANY ($1))",
+                       "rows can be read, as their commits are not visible yet");
 }
 
 /* Without synchronous replication there are none; who may not see them waits for all. */
@@ -262,19 +261,12 @@ enum outcome system_await_commits(PGconn *sql)
 
 enum outcome system_await_prepared(PGconn *sql)
 {
-    char *xids;
-    enum outcome outcome = ask_text(sql,
-                                    "SELECT coalesce(array_agg(transaction::text), '{}')"
-                                    "  FROM pg_prepared_xacts WHERE database = current_database()",
-                                    &xids);
-
-    if (outcome == OUTCOME_OK)
-        outcome = await_true(sql,
-                             "SELECT NOT EXISTS (SELECT FROM pg_prepared_xacts"
-                             "  WHERE transaction::text = ANY ($1))",
-                             xids, "rows can be read, as they have been streamed in part");
-    free(xids);
-    return outcome;
+    return await_ended(sql,
+                       "SELECT coalesce(array_agg(transaction::text), '{}')"
+                       "  FROM pg_prepared_xacts WHERE database = current_database()",
+                       "SELECT NOT EXISTS (SELECT FROM pg_prepared_xacts"
+                       "  WHERE transaction::text = ANY ($1))",
+                       "rows can be read, as they have been streamed in part");
 }
 
 enum outcome system_quiet_point(PGconn *sql, lsn_t *lsn)

@@ -30,6 +30,7 @@
 # Exported besides Test::More:
 #   records($bytes, torn => 1)             decoded lines: CdcTest/Records.pm
 #   canonical($data)                       one JSON text for equal data
+#   gist($run)                             "r1..5 c6 u6": CdcTest/Records.pm
 #   wait_until($check, $timeout, $what)    calls $check until it is true, else dies
 #   throws(sub {...}, qr/.../, $name)      a test
 #   scratch()                              a new temporary directory, removed at the end
@@ -52,12 +53,12 @@ BEGIN {
 
 use Cdc;
 use CdcTest::Process;
-use CdcTest::Records qw(records canonical);
+use CdcTest::Records qw(records canonical gist);
 use Oracle;
 use PgServer;
 
 our @EXPORT = (@Test::More::EXPORT, qw(
-    records canonical wait_until throws scratch slurp spew lsn_num lsn_text
+    records canonical gist wait_until throws scratch slurp spew lsn_num lsn_text
     skip_all_without skip_without
 ));
 

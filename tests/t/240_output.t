@@ -227,7 +227,7 @@ for my $how (['-f', @f], ['>>', ">>$file"]) {
     my ($name, @args) = @$how;
     spew($file, substr $good, 0, -1);
     refused("$name: shorter", qr/output file "\Q$file\E" does not fit the state file: it is shorter/, @args);
-    spew($file, $good =~ s/xxx/xyx/r);
+    spew($file, $good =~ s/x{3}/xyx/r);
     refused("$name: edited", qr/does not fit the state file: its accepted part has been changed/, @args);
 }
 spew($file, $good);

@@ -18,29 +18,6 @@ sub run ($slot, $mode, @more) { return start($slot, $mode, @more)->wait(20) }
 sub state_of ($slot) { return ('--state', "$dir/$slot.json") }
 sub saved ($slot) { return JSON::PP->new->decode(slurp("$dir/$slot.json")) }
 
-# "r1..5 c6 u6": operations and ids in their order; rows of a snapshot are in none.
-sub gist ($r) {
-    my @runs;
-    for my $record (ref $r eq 'ARRAY' ? @$r : ref $r ? $r->records : records($r)) {
-        my $op = $record->{op} // next;
-        my $row = $record->{after} // $record->{before} // $record->{row} // $record->{key};
-        push @runs, [$op] unless @runs && $runs[-1][0] eq $op;
-        push @{ $runs[-1] }, $row->{id};
-    }
-    my @words;
-    for (@runs) {
-        my ($op, @ids) = @$_;
-        @ids = sort { $a <=> $b } @ids if $op eq 'r';
-        my @ranges;
-        for my $id (@ids) {
-            if   (@ranges && $ranges[-1][1] + 1 == $id) { $ranges[-1][1]++ }
-            else                                       { push @ranges, [$id, $id] }
-        }
-        push @words, map { $op . ($_->[0] == $_->[1] ? $_->[0] : "$_->[0]..$_->[1]") } @ranges;
-    }
-    return "@words";
-}
-
 sub gives ($r, $want, $name) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     $r->exited(0, "$name: status 0");

@@ -4,6 +4,7 @@
 #                                                # line and on a last line without newline
 #   my @records = records($bytes, torn => 1);    # without the torn last line that a kill leaves
 #   my $record = record($line);                  # of one line; dies when it is not JSON
+#   is(gist($r), 'r1..5 c6 u6', '...');          # operations and ids, of a run, records or bytes
 #
 # Strings come out as characters, true and false as JSON::PP's booleans (1 and 0 in tests), null
 # as undef.  Integers keep all their digits, however many; other numbers are Perl's doubles.  To
@@ -19,7 +20,7 @@ use Encode ();
 use Exporter qw(import);
 use JSON::PP ();
 
-our @EXPORT_OK = qw(record records canonical);
+our @EXPORT_OK = qw(record records canonical gist);
 
 sub records ($bytes, %opts) {
     if ($bytes !~ /\n\z/ && $bytes ne '') {
@@ -101,6 +102,29 @@ sub _array () {
 sub canonical ($data) {
     state $json = JSON::PP->new->canonical->allow_nonref->allow_blessed;
     return $json->encode($data);
+}
+
+# "r1..5 c6 u6": operations and ids in their order; rows of a snapshot are in none.
+sub gist ($r) {
+    my @runs;
+    for my $record (ref $r eq 'ARRAY' ? @$r : ref $r ? $r->records : records($r)) {
+        my $op = $record->{op} // next;
+        my $row = $record->{after} // $record->{before} // $record->{row} // $record->{key};
+        push @runs, [$op] unless @runs && $runs[-1][0] eq $op;
+        push @{ $runs[-1] }, $row->{id};
+    }
+    my @words;
+    for (@runs) {
+        my ($op, @ids) = @$_;
+        @ids = sort { $a <=> $b } @ids if $op eq 'r';
+        my @ranges;
+        for my $id (@ids) {
+            if   (@ranges && $ranges[-1][1] + 1 == $id) { $ranges[-1][1]++ }
+            else                                       { push @ranges, [$id, $id] }
+        }
+        push @words, map { $op . ($_->[0] == $_->[1] ? $_->[0] : "$_->[0]..$_->[1]") } @ranges;
+    }
+    return "@words";
 }
 
 1;
