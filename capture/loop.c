@@ -580,6 +580,8 @@ enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
 
         if (signals_stop())
             return OUTCOME_STOPPED;
+        if (signals_take_report())
+            loop_report(s);
         outcome = delivery_settle(&s->delivery);
         if (outcome != OUTCOME_OK)
             return outcome;

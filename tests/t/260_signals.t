@@ -24,6 +24,17 @@ sub insert ($n = 3) {
     $pg->sql('shop', "INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series($first, $last_id) g");
 }
 
+# Rows are printed as they come; until the commit behind them has come too, they are not there for good.
+sub committed ($c) {
+    my $end = PgServer::lsn_num($pg->wal_lsn);
+    wait_until(sub {
+        $c->kill('USR1');
+        sleep 0.05;
+        my @written = $c->stderr =~ /written up to ([0-9A-F]+\/[0-9A-F]+)/g;
+        return @written && PgServer::lsn_num($written[-1]) >= $end;
+    }, 10, 'the commit');
+}
+
 sub ids ($bytes) { return $bytes =~ /^\{"op":"c",.*?"row":\{"id":(\d+),/mg }
 
 # ---- idle ----
@@ -33,6 +44,7 @@ for my $signal (qw(INT TERM)) {
     my $c = streaming(start('s', 'pipe'));
     insert();
     $c->read_until(qr/"id":$last_id,/);
+    committed($c);
     my $began = time;
     my $r = $c->stop($signal, 10);
     $r->exited(0, "$signal when idle: status 0");
@@ -164,6 +176,7 @@ for my $signal (qw(INT TERM)) {
     insert();
     my @lines = $c->read_until(qr/"id":$last_id,/);
     is(scalar(@lines), 3, 'and it goes on');
+    committed($c);
     my $r = $c->stop('HUP', 5);
     $r->exited(0, 'SIGHUP without --file is the end');
     is($pg->slot('s')->{confirmed_flush_lsn}, saved('s')->{lsn}, 'in good order');
@@ -171,9 +184,9 @@ for my $signal (qw(INT TERM)) {
     $c = streaming(start('s', 'pipe', '--retry-delay=5'));
     $pg->stop('immediate');
     $c->wait_stderr(qr/trying again/);
-    $c->kill('HUP');
     $c->kill('USR1');
-    $c->stop('TERM', 5)->exited(0, 'signals while the server is away');
+    $c->wait_stderr(qr/received up to/);
+    $c->stop('HUP', 5)->exited(0, 'signals while the server is away');
     $pg->start;
 }
 
