@@ -7,6 +7,8 @@
 #   my $c = Cdc->start(server => $pg, db => 'shop', args => [...]);
 #   $c->wait_stderr(qr/streaming/, 10);           # dies when that does not come
 #   my @lines = $c->read_lines(3, 10);            # dies when there are not 3 lines in 10 s
+#   $c->wait_written($pg->wal_lsn);               # the commits behind such lines, too
+#   $c->wait_handler('INT');                      # until it can be stopped in good order
 #   $c->kill('KILL');  $c->wait(10)->signaled('KILL', 'the kill hit');
 #
 # Options of both (run also: timeout => 60; on a timeout the program is killed with SIGKILL and
@@ -27,6 +29,7 @@
 package Cdc;
 use v5.36;
 
+use Config;
 use Cwd qw(abs_path getcwd);
 use File::Basename qw(dirname);
 use File::Temp ();
@@ -35,6 +38,7 @@ use Time::HiRes qw(sleep time);
 
 use CdcTest::Process;
 use CdcTest::Records;
+use PgServer;
 
 our $TOP = abs_path(dirname(__FILE__) . '/../..');
 our $BINARY = $ENV{CDCDUMP} // "$TOP/cdcdump";
@@ -103,6 +107,34 @@ sub wait_stderr ($self, $regex, $timeout = 30) {
         return $text if $text =~ $regex;
         $self->_give_up("ended before it said $regex") if $over;
         $self->_give_up("did not say $regex within $timeout s") if time > $deadline;
+        sleep 0.01;
+    }
+}
+
+# Waits until all transactions that end before that LSN are written, as SIGUSR1 tells: rows are printed
+# as they come, and without the commit behind them they are not there for good.
+sub wait_written ($self, $lsn, $timeout = 10) {
+    my $deadline = time + CdcTest::Process::patient($timeout);
+    while (1) {
+        $self->_give_up("ended before it had written up to $lsn") unless $self->kill('USR1');
+        sleep 0.05;
+        my @written = $self->stderr =~ m{written up to ([0-9A-F]+/[0-9A-F]+)}g;
+        return if @written && PgServer::lsn_num($written[-1]) >= PgServer::lsn_num($lsn);
+        $self->_give_up("did not write up to $lsn within $timeout s") if time > $deadline;
+    }
+}
+
+# Waits until it has a handler for that signal, which just ends a program that is still being started;
+# with $has => 0 until it has none any more: the first SIGINT or SIGTERM has been heeded.
+sub wait_handler ($self, $signal, $has = 1, $timeout = 10) {
+    my ($number) = grep { (split ' ', $Config{sig_name})[$_] eq $signal } 1 .. 31;
+    my $deadline = time + CdcTest::Process::patient($timeout);
+    while (1) {
+        $self->_give_up("ended before SIG$signal was " . ($has ? 'caught' : 'heeded')) unless $self->running;
+        open my $fh, '<', '/proc/' . $self->pid . '/status' or die "/proc: $!";
+        my ($caught) = join('', <$fh>) =~ /^SigCgt:\s*([0-9a-f]+)/m;
+        return if !(hex(substr $caught, -8) >> ($number - 1) & 1) == !$has;
+        $self->_give_up("SIG$signal was not " . ($has ? 'caught' : 'heeded') . " within $timeout s") if time > $deadline;
         sleep 0.01;
     }
 }

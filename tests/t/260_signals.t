@@ -24,16 +24,8 @@ sub insert ($n = 3) {
     $pg->sql('shop', "INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series($first, $last_id) g");
 }
 
-# Rows are printed as they come; until the commit behind them has come too, they are not there for good.
-sub committed ($c) {
-    my $end = PgServer::lsn_num($pg->wal_lsn);
-    wait_until(sub {
-        $c->kill('USR1');
-        sleep 0.05;
-        my @written = $c->stderr =~ /written up to ([0-9A-F]+\/[0-9A-F]+)/g;
-        return @written && PgServer::lsn_num($written[-1]) >= $end;
-    }, 10, 'the commit');
-}
+# So that a signal does not come between rows and their commit.
+sub committed ($c) { $c->wait_written($pg->wal_lsn) }
 
 sub ids ($bytes) { return $bytes =~ /^\{"op":"c",.*?"row":\{"id":(\d+),/mg }
 
@@ -105,7 +97,9 @@ for my $signal (qw(INT TERM)) {
     my $r = $c2->wait(5, drain => 0);
     ok(defined $r->signal && $r->signal == 2 || defined $r->exit && $r->exit == 0, 'two signals end it') or diag($r->describe);
     $c->kill('TERM');
-    sleep 0.2;    # it gives the reader a second to take what is there
+    # It gives the reader a second to take what is there.  Two signals that come before the first is
+    # heeded are one.
+    $c->wait_handler('TERM', 0);
     ok($c->kill('TERM'), 'a second SIGTERM while it waits for the reader');
     my $began = time;
     $r = $c->wait(5, drain => 0);
@@ -119,6 +113,7 @@ for my $signal (qw(INT TERM)) {
 {
     insert();
     my $c = start('s', 'pipe', -E => 'now');
+    $c->wait_stderr(qr/streaming from/);
     sleep 0.5;
     ok($c->running, 'the end is reached, the reader is not');
     my $began = time;
@@ -137,6 +132,7 @@ for my $signal (qw(INT TERM)) {
     listen $deaf, 1;
     my ($port) = unpack_sockaddr_in(getsockname $deaf);
     my $c = Cdc->start(args => [-d => "host=127.0.0.1 port=$port dbname=x", qw(-S s -m never)]);
+    $c->wait_handler('INT');
     sleep 0.3;
     my $r = $c->stop('INT', 5);
     $r->exited(0, 'SIGINT while it connects: status 0');
@@ -146,6 +142,7 @@ for my $signal (qw(INT TERM)) {
 {
     my $c = streaming(start('s', 'pipe'));
     my $second = Cdc->start(server => $pg, db => 'shop', args => [qw(-S s -m never)]);
+    $second->wait_handler('TERM');
     sleep 0.5;
     my $r = $second->stop('TERM', 3);
     $r->exited(0, 'SIGTERM while it waits for the slot: status 0');

@@ -1,7 +1,7 @@
 # The examples of cdcdump(1) and of README.md, run as they stand there.
 #
-# An example that would go on for ever ends after a second without a change: the cdcdump found in
-# PATH is a script that adds --idle-exit.  kcat has a broker in its own process (librdkafka's mock
+# An example that would go on for ever ends when it has what there is: the cdcdump found in PATH is a
+# script that adds -E now.  kcat has a broker in its own process (librdkafka's mock
 # cluster) and says on stdout what it has sent.  Before each example there is a change, which has to
 # come out of it, as a change or within the rows.
 use v5.36;
@@ -23,7 +23,7 @@ sub script ($name, $text) {
     spew("$bin/$name", "#!/bin/sh\n$text\n");
     chmod 0755, "$bin/$name" or die "chmod: $!";
 }
-script('cdcdump', qq{case " \$* " in *" -E "*) ;; *) set -- "\$@" --idle-exit=1 ;; esac\nexec "$Cdc::BINARY" "\$@"});
+script('cdcdump', qq{case " \$* " in *" -E "* | *" initial_only "*) ;; *) set -- "\$@" -E now ;; esac\nexec "$Cdc::BINARY" "\$@"});
 script('kcat', q{exec /usr/bin/kcat -X test.mock.num.brokers=1 -X topic.partitioner=consistent -T "$@"});
 script('less', 'exec cat');
 

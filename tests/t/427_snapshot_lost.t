@@ -79,15 +79,19 @@ for my $slot_there (0, 1) {
     gives(run('reader', 'initial_only', state_of('reader')), "r1..$n", 'then it begins anew');
     unlink "$dir/reader.json";
 }
-# Slow enough that there is always a reader.
-my @slower = ('--snapshot-query', q(public.t=SELECT id, repeat('x', 3000) AS name FROM t WHERE pg_sleep(0.005) IS NOT NULL));
+# The reader stands still in the second chunk, then in the third, as long as these locks are held.
+my $gate = $pg->session('shop');
+my @gated = ('--snapshot-query', q(public.t=SELECT id, repeat('x', 3000) AS name FROM t
+    WHERE id < 25 OR pg_advisory_lock_shared(CASE WHEN id < 45 THEN 1 ELSE 2 END) IS NOT NULL));
 for my $key ([], ['--chunk-key', 'id']) {
-    my $c = start('retried', 'initial', state_of('retried'), @slower, '--snapshot=incremental', '--chunk-size=20', @$key);
+    $gate->sql("SELECT pg_advisory_lock($_)") for 1, 2;
+    my $c = start('retried', 'initial', state_of('retried'), @gated, '--snapshot=incremental', '--chunk-size=20', @$key);
     my @lines;
     for (1 .. 2) {
         push @lines, $c->read_lines(15);
         kill_reader();
         add();
+        $gate->sql("SELECT pg_advisory_unlock($_)");
     }
     push @lines, $c->read_until(qr/"id":$n,/);
     my $r = $c->stop('TERM');
@@ -101,6 +105,7 @@ for my $key ([], ['--chunk-key', 'id']) {
     unlink "$dir/retried.json";
 }
 # The stream's connection.
+my @slower = ('--snapshot-query', q(public.t=SELECT id, repeat('x', 3000) AS name FROM t WHERE pg_sleep(0.005) IS NOT NULL));
 for my $how ([], ['--snapshot=incremental', '--chunk-size=20']) {
     my $c = start('stream', 'initial', state_of('stream'), '--retry-delay=0.1', @slower, @$how);
     my @lines = $c->read_lines(5);
