@@ -69,7 +69,7 @@ enum type_kind {
     TYPE_HSTORE,
 };
 
-/* What a type's send function makes of a value (-o binary=true); see encode/binary.h. */
+/* What a type's send function makes of a value (-o binary=true); see binary/binary.h. */
 enum binary_form {
     BINARY_UNKNOWN,        /* no send function, or one that cdcdump has not learned to read */
     BINARY_TEXT,           /* the text itself; of an enum its label */

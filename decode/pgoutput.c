@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "decode/reader.h"
+#include "base/reader.h"
 
 void pgoutput_init(struct pgoutput *d, lsn_t last_commit)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "encode/binary.h"
+#include "binary/binary.h"
 
 /* Debezium's unavailable.value.placeholder. */
 static const char placeholder[] = "\"__debezium_unavailable_value\"";

@@ -5,7 +5,7 @@
  * Bytes are handed over in blocks of exactly their size, so that the address sanitizer sees a
  * byte read too many.
  */
-#include "encode/binary.h"
+#include "binary/binary.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* The geometric types, all made of float8; layouts as in PostgreSQL's geo_ops.c. */
-#include "encode/binary_form.h"
+#include "binary/form.h"
 
 static void add_numbers(struct buf *b, struct reader *r, int n)
 {

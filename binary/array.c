@@ -1,6 +1,6 @@
 /* What holds any number of other values: arrays, vectors, hstore, tsvector. */
-#include "encode/binary.h"
-#include "encode/binary_form.h"
+#include "binary/binary.h"
+#include "binary/form.h"
 
 #define DIMENSIONS_MAX 6 /* PostgreSQL's MAXDIM */
 

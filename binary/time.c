@@ -2,7 +2,7 @@
  * Dates, times and intervals as PostgreSQL's datetime.c writes them with DateStyle ISO and
  * IntervalStyle postgres.  Server times count from 2000-01-01.
  */
-#include "encode/binary_form.h"
+#include "binary/form.h"
 
 #define SECOND INT64_C(1000000) /* in microseconds, like all below */
 #define MINUTE (60 * SECOND)

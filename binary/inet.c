@@ -1,4 +1,4 @@
-#include "encode/binary_form.h"
+#include "binary/form.h"
 
 enum { FAMILY_INET = 2, FAMILY_INET6 = 3 }; /* PGSQL_AF_INET, PGSQL_AF_INET6 */
 

@@ -11,8 +11,8 @@
  * or not at all; reg* types, which are OIDs of what the text shows by name; tsquery; and types of
  * extensions other than citext, hstore and ltree.
  */
-#ifndef ENCODE_BINARY_H
-#define ENCODE_BINARY_H
+#ifndef BINARY_BINARY_H
+#define BINARY_BINARY_H
 
 #include "base/buf.h"
 #include "cdcdump.h"

@@ -1,6 +1,6 @@
-#include "encode/binary.h"
+#include "binary/binary.h"
 
-#include "encode/binary_form.h"
+#include "binary/form.h"
 
 /* ---- text ---- */
 

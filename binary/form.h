@@ -1,16 +1,16 @@
 /*
- * binary_form - one function per enum binary_form; the parts that encode/binary.c is made of.
+ * form - one function per enum binary_form; the parts that binary/binary.c is made of.
  *
  * Each takes its bytes off the reader and appends their text.  False means that the bytes cannot
  * be a value of the type.  Bytes that are missing or left over are the caller's to notice, from
  * the reader; what was appended by then is the caller's to cut off.
  */
-#ifndef ENCODE_BINARY_FORM_H
-#define ENCODE_BINARY_FORM_H
+#ifndef BINARY_FORM_H
+#define BINARY_FORM_H
 
 #include "base/buf.h"
 #include "cdcdump.h"
-#include "decode/reader.h"
+#include "base/reader.h"
 
 static inline size_t binary_left(const struct reader *r)
 {

@@ -4,8 +4,8 @@
  * A reader that has been asked for more than there is turns `failed` on, stays at the end and
  * gives zeros and empty strings from then on, so that callers check once per message.
  */
-#ifndef DECODE_READER_H
-#define DECODE_READER_H
+#ifndef BASE_READER_H
+#define BASE_READER_H
 
 #include <endian.h>
 #include <stdbool.h>

@@ -6,7 +6,7 @@
  * The digits come from exact integer arithmetic, after Steele and White ("How to Print
  * Floating-Point Numbers Accurately", 1990) with the scaling of Burger and Dybvig (1996).
  */
-#include "encode/binary_form.h"
+#include "binary/form.h"
 
 /*
  * The largest number is what a subnormal is scaled up to: 2^54 * 10^308 or 4 * 10^324, times 10

@@ -1,4 +1,4 @@
-#include "encode/binary_form.h"
+#include "binary/form.h"
 
 /* PostgreSQL's numeric.c: NUMERIC_SIGN_MASK and NUMERIC_EXT_SIGN_MASK, NUMERIC_DSCALE_MASK. */
 enum {
