@@ -13,6 +13,7 @@
 #include "base/signals.h"
 #include "capture/capture.h"
 #include "cli/options.h"
+#include "source/plugin.h"
 
 /* cdcdump(1), EXIT STATUS */
 enum exit_status {
@@ -75,6 +76,10 @@ int main(int argc, char **argv)
         return EXIT_MISUSED;
     case OPTIONS_RUN:
         break;
+    }
+    if (o.plugin != PLUGIN_AS_SLOT && plugin_check(&o) != OUTCOME_OK) {
+        options_hint_at_help();
+        return EXIT_MISUSED;
     }
     if (!signals_install(o.file != NULL))
         return EXIT_FAILED;

@@ -173,10 +173,10 @@ struct value {
 /* One transaction, known whole from its Begin on. */
 struct transaction {
     uint32_t xid;
-    lsn_t commit_lsn;      /* start of the commit record; 0 = not written yet, see prepared */
+    lsn_t commit_lsn;      /* start of the commit record; 0 = not told, or not written: see prepared */
     lsn_t end_lsn;         /* end of the commit (or prepare) record; 0 = not known yet */
     lsn_t previous_commit; /* commit_lsn of the transaction before it in the stream; 0 = none */
-    usec_t commit_time;
+    usec_t commit_time;    /* 0 = not told, or not yet */
     bool changed;    /* the stream has carried a change or message of it */
     const char *gid; /* two-phase transactions: global identifier, else NULL */
     bool prepared;   /* stands prepared: has no commit record yet, and may never have one */
@@ -193,7 +193,7 @@ enum row_mark { ROW_CONSISTENT, ROW_LAST, ROW_INCREMENTAL };
 struct change {
     enum operation op;
     const struct relation *relation;
-    lsn_t lsn; /* the change's own */
+    lsn_t lsn; /* the change's own; 0 = not told */
     uint32_t seq; /* place in its transaction, from 1: (commit_lsn, seq) names it for ever */
     enum old_row old_kind;
     const struct value *old_row; /* relation->ncolumns values, or NULL */

@@ -64,10 +64,13 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
     return o->until.timestamp ? until_timestamp(b, sql, o->until.timestamp) : OUTCOME_OK;
 }
 
-/* Of a prepare record only the end is known: its last byte then stands for its beginning. */
-bool bounds_exclude(const struct bounds *b, const struct transaction *t)
+/*
+ * Where only the end of the record is known its last byte stands for its beginning, and where nothing
+ * is, what the transaction has begun with: its commit lies behind that.
+ */
+bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t from)
 {
-    lsn_t lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn - 1;
+    lsn_t lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn ? t->end_lsn - 1 : from;
 
     return (b->last_commit && lsn > b->last_commit) ||
            (b->until_time && t->commit_time > b->until_time);

@@ -28,8 +28,11 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
 /* What has committed before lsn is the end, where no earlier one has been asked for. */
 void bounds_end_at(struct bounds *b, lsn_t lsn);
 
-/* Whether the transaction lies beyond the bounds. */
-bool bounds_exclude(const struct bounds *b, const struct transaction *t);
+/*
+ * Whether the transaction, the first change of which lies at `from` (0 = not known), is known to lie
+ * beyond the bounds.  Plugins that tell of the commit at the end only leave that open before.
+ */
+bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t from);
 
 /* Whether the end has come, now that everything before lsn has been seen. */
 bool bounds_reached(const struct bounds *b, lsn_t lsn);

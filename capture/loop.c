@@ -82,8 +82,10 @@ static enum outcome pass_sieve(struct loop *l)
     outcome = catalog_connection(s->catalog, &sql);
     if (outcome == OUTCOME_OK)
         outcome = sieve_resolve(s->sieve, sql);
-    while (outcome == OUTCOME_OK && !s->pipeline.finished && sieve_take(s->sieve, &m))
-        outcome = pipeline_take(&s->pipeline, &m, l->now);
+    while (outcome == OUTCOME_OK && !s->pipeline.finished &&
+           (s->pipeline.more || sieve_take(s->sieve, &m)))
+        outcome = s->pipeline.more ? pipeline_go_on(&s->pipeline, l->now)
+                                   : pipeline_take(&s->pipeline, &m, l->now);
     return outcome;
 }
 
@@ -115,6 +117,12 @@ static enum outcome take_messages(struct loop *l, size_t *bytes)
                 l->unread = true;
                 return outcome;
             }
+        }
+        if (s->pipeline.more) {
+            outcome = pipeline_go_on(&s->pipeline, l->now);
+            if (outcome != OUTCOME_OK || s->pipeline.finished)
+                return outcome;
+            continue;
         }
         step = stream_next(&s->stream, &m, &outcome);
         if (step == STREAM_NONE) {

@@ -8,22 +8,23 @@
 #include "snapshot/visibility.h"
 
 void pipeline_init(struct pipeline *p, const struct options *o, struct catalog *catalog,
-                   struct delivery *delivery, struct bounds *bounds, const char *database)
+                   struct delivery *delivery, struct bounds *bounds, struct decoder *decoder,
+                   const char *database)
 {
     *p = (struct pipeline){
         .o = o,
         .catalog = catalog,
         .delivery = delivery,
         .bounds = bounds,
+        .decoder = decoder,
         .encoder = encoder_new(o, database),
     };
-    pgoutput_init(&p->decoder, delivery->recorded.commit_lsn);
 }
 
 void pipeline_release(struct pipeline *p)
 {
     encoder_free(p->encoder);
-    pgoutput_release(&p->decoder);
+    decoder_free(p->decoder);
     free(p->stream_told.versions);
     free(p->rows_told.versions);
     *p = (struct pipeline){0};
@@ -31,17 +32,18 @@ void pipeline_release(struct pipeline *p)
 
 void pipeline_interrupt(struct pipeline *p)
 {
-    if (p->decoder.in_transaction || p->held) {
+    if (p->decoder->in_transaction || p->held) {
         p->held = false;
         p->cut = (struct unfinished){
             .open = true,
-            .xid = p->decoder.transaction.xid,
-            .commit_lsn = p->decoder.transaction.commit_lsn,
+            .xid = p->decoder->transaction.xid,
+            .commit_lsn = p->decoder->transaction.commit_lsn,
             .seq = p->seq > p->skip_to ? p->seq : p->skip_to,
             .announced = p->announced,
         };
     }
-    pgoutput_restart(&p->decoder);
+    p->more = false;
+    decoder_restart(p->decoder);
 }
 
 /* ---- records ---- */
@@ -352,7 +354,7 @@ static void mark(struct pipeline *p, const struct transaction *t, lsn_t lsn)
         position.xid = t->xid;
         position.commit_time = t->commit_time;
     }
-    position.commit_lsn = p->decoder.last_commit;
+    position.commit_lsn = p->decoder->last_commit;
     if (p->coverage)
         position.rows = p->coverage->complete;
     delivery_mark(p->delivery, &position);
@@ -385,9 +387,10 @@ static enum outcome resume_cut(struct pipeline *p, const struct transaction *t, 
     return OUTCOME_OK;
 }
 
-static bool is_excluded(const struct pipeline *p, const struct transaction *t)
+/* from: where the transaction begins, or 0. */
+static bool is_excluded(const struct pipeline *p, const struct transaction *t, lsn_t from)
 {
-    return bounds_exclude(p->bounds, t) && !pipeline_is_unsettled(p);
+    return bounds_exclude(p->bounds, t, from) && !pipeline_is_unsettled(p);
 }
 
 /* All that lies before the bound has come: that much the next run need not look at again. */
@@ -404,13 +407,13 @@ static void heed_bounds(struct pipeline *p, lsn_t reached)
         p->finished = true;
 }
 
-static enum outcome on_begin(struct pipeline *p, const struct transaction *t)
+static enum outcome on_begin(struct pipeline *p, const struct transaction *t, lsn_t from)
 {
     enum outcome outcome;
     bool again;
 
-    if (!p->cut.open && is_excluded(p, t)) {
-        p->decoder.in_transaction = false; /* it is left to the next run, whole */
+    if (!p->cut.open && is_excluded(p, t, from)) {
+        decoder_leave(p->decoder); /* it is left to the next run, whole */
         end_before(p);
         return OUTCOME_OK;
     }
@@ -437,10 +440,12 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
                                               output_buffer(&p->delivery->output)));
     /* prepared before the slot's two-phase start: sent, here and again, with its COMMIT PREPARED */
     p->held = how == MARK_PREPARE && t->end_lsn <= p->delivery->emitted.lsn;
-    if (outcome != OUTCOME_OK || p->held)
+    if (outcome != OUTCOME_OK || p->held || !t->end_lsn)
         return outcome;
     mark(p, t, t->end_lsn);
     heed_bounds(p, t->end_lsn);
+    if (is_excluded(p, t, 0)) /* which the plugin has not told before */
+        p->finished = true;
     return outcome;
 }
 
@@ -448,7 +453,7 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
 static enum outcome on_fate(struct pipeline *p, const struct transaction *t,
                             enum transaction_mark how)
 {
-    if (!is_excluded(p, t))
+    if (!is_excluded(p, t, 0))
         return on_end(p, t, how);
     end_before(p);
     return OUTCOME_OK;
@@ -464,7 +469,7 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
         m->seq = ++p->seq;
     else if (m->lsn <= p->delivery->emitted.lsn)
         return OUTCOME_OK;
-    else if (is_excluded(p, &(struct transaction){.end_lsn = m->lsn})) {
+    else if (is_excluded(p, &(struct transaction){.end_lsn = m->lsn}, 0)) {
         if (pipeline_at_boundary(p))
             end_before(p);
         return OUTCOME_OK;
@@ -496,13 +501,41 @@ static void cover_new(struct pipeline *p, const struct relation *r)
     free(name);
 }
 
-static enum outcome on_relation(struct pipeline *p, struct relation *r)
+/* Looks the relation up unless that has been done. */
+static enum outcome know(struct pipeline *p, struct relation *r)
 {
-    enum outcome outcome = catalog_describe(p->catalog, r);
+    enum outcome outcome;
 
+    if (r->described)
+        return OUTCOME_OK;
+    outcome = catalog_describe(p->catalog, r);
     if (outcome == OUTCOME_OK)
         cover_new(p, r);
     return outcome;
+}
+
+static enum outcome know_all(struct pipeline *p, const struct event *e)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    for (uint32_t i = 0; i < e->ntruncated && outcome == OUTCOME_OK; i++)
+        outcome = know(p, e->relations[i]);
+    return outcome;
+}
+
+static enum outcome on_row_event(struct pipeline *p, struct event *e, usec_t ticks)
+{
+    enum outcome outcome;
+
+    p->last_change = ticks;
+    if (e->kind == EVENT_MESSAGE)
+        return on_message(p, e->transaction, &e->message);
+    if (e->kind == EVENT_CHANGE) {
+        outcome = know(p, e->relation);
+        return outcome == OUTCOME_OK ? on_change(p, e->transaction, &e->change) : outcome;
+    }
+    outcome = know_all(p, e);
+    return outcome == OUTCOME_OK ? on_truncate(p, e) : outcome;
 }
 
 static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
@@ -511,7 +544,7 @@ static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
     case EVENT_NONE:
         return OUTCOME_OK;
     case EVENT_BEGIN:
-        return on_begin(p, e->transaction);
+        return on_begin(p, e->transaction, e->lsn);
     case EVENT_COMMIT:
         return on_end(p, e->transaction, MARK_END);
     case EVENT_PREPARE:
@@ -521,16 +554,11 @@ static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
     case EVENT_ROLLBACK_PREPARED:
         return on_fate(p, e->transaction, MARK_ROLLBACK_PREPARED);
     case EVENT_RELATION:
-        return on_relation(p, e->relation);
+        return know(p, e->relation);
     case EVENT_CHANGE:
-        p->last_change = ticks;
-        return on_change(p, e->transaction, &e->change);
     case EVENT_TRUNCATE:
-        p->last_change = ticks;
-        return on_truncate(p, e);
     case EVENT_MESSAGE:
-        p->last_change = ticks;
-        return on_message(p, e->transaction, &e->message);
+        return on_row_event(p, e, ticks);
     }
     return OUTCOME_FAILED;
 }
@@ -539,31 +567,65 @@ static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
  * All that committed before wal_end has come by now: a boundary without a transaction, which is
  * how the position of an idle slot advances.
  */
-static enum outcome on_keepalive(struct pipeline *p, const struct stream_message *m)
+static enum outcome on_keepalive(struct pipeline *p, const struct stream_message *m, usec_t ticks)
 {
-    if (!pipeline_at_boundary(p))
-        return OUTCOME_OK;
+    struct event e;
+    enum outcome outcome;
+
+    decoder_keepalive(p->decoder, m->wal_end, &e);
+    outcome = on_event(p, &e, ticks);
+    if (outcome != OUTCOME_OK || !pipeline_at_boundary(p))
+        return outcome;
     if (m->wal_end > p->delivery->emitted.lsn)
         mark(p, NULL, m->wal_end);
     heed_bounds(p, m->wal_end);
     return bounds_server_time(p->bounds, m->sent, p->catalog);
 }
 
-enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, usec_t ticks)
+/* Deals with one event; *over: no more of the message is to be dealt with now. */
+static enum outcome step(struct pipeline *p, struct event *e, usec_t ticks, bool *over)
 {
-    struct event e;
-    enum outcome outcome;
+    enum outcome outcome = on_event(p, e, ticks);
 
-    if (m->kind == STREAM_KEEPALIVE)
-        return on_keepalive(p, m);
-    if (!pgoutput_decode(&p->decoder, m->lsn, m->payload, m->len, &e))
-        return OUTCOME_FAILED;
-    outcome = on_event(p, &e, ticks);
+    p->more = decoder_gives_many(p->decoder);
     /* The very next boundary: more of them may have come in the same go. */
     if (outcome == OUTCOME_OK && pipeline_at_boundary(p) &&
         bounds_spent(p->bounds, p->records, ticks, p->last_change))
         p->finished = true;
+    *over = outcome != OUTCOME_OK || p->finished || !p->more ||
+            output_pending(&p->delivery->output) >= OUTPUT_HIGH_WATER;
     return outcome;
+}
+
+enum outcome pipeline_go_on(struct pipeline *p, usec_t ticks)
+{
+    bool over = false;
+    enum outcome outcome = OUTCOME_OK;
+
+    while (outcome == OUTCOME_OK && !over) {
+        struct event e;
+
+        outcome = decoder_next(p->decoder, &e);
+        p->more = outcome == OUTCOME_OK && e.kind != EVENT_NONE;
+        if (!p->more)
+            break;
+        outcome = step(p, &e, ticks, &over);
+    }
+    return outcome;
+}
+
+enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, usec_t ticks)
+{
+    struct event e;
+    bool over;
+    enum outcome outcome;
+
+    if (m->kind == STREAM_KEEPALIVE)
+        return on_keepalive(p, m, ticks);
+    outcome = decoder_take(p->decoder, m->lsn, m->payload, m->len, &e);
+    if (outcome == OUTCOME_OK)
+        outcome = step(p, &e, ticks, &over);
+    return outcome == OUTCOME_OK && !over ? pipeline_go_on(p, ticks) : outcome;
 }
 
 /* ---- rows ---- */

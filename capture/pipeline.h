@@ -13,7 +13,7 @@
 #include "capture/bounds.h"
 #include "cdcdump.h"
 #include "cli/options.h"
-#include "decode/pgoutput.h"
+#include "decode/decoder.h"
 #include "deliver/delivery.h"
 #include "encode/encoder.h"
 #include "snapshot/judge.h"
@@ -41,7 +41,7 @@ struct pipeline {
     struct delivery *delivery;
     struct bounds *bounds;
     struct encoder *encoder;
-    struct pgoutput decoder;
+    struct decoder *decoder;
     uint32_t seq;     /* of the last event of the open transaction */
     uint32_t skip_to; /* events up to this one are in the output already */
     bool announced;
@@ -60,16 +60,24 @@ struct pipeline {
     lsn_t rows_lsn;
     uint64_t records; /* written so far */
     usec_t last_change; /* ticks when the last record came; the start of the run at first */
+    bool more;          /* the decoder has more to tell of the message that was taken last */
     bool finished;      /* the bounds have been reached */
 };
 
-/* Borrows all but o until pipeline_release(). */
+/* Borrows all but the decoder until pipeline_release(), and takes that over. */
 void pipeline_init(struct pipeline *p, const struct options *o, struct catalog *catalog,
-                   struct delivery *delivery, struct bounds *bounds, const char *database);
+                   struct delivery *delivery, struct bounds *bounds, struct decoder *decoder,
+                   const char *database);
 void pipeline_release(struct pipeline *p);
 
-/* Takes one message.  After it `finished` may be true: then no more may be given. */
+/*
+ * Takes one message.  After it `finished` may be true: then no more may be given; or `more`: the
+ * output is full and the message, which has to stay where it is, holds more than that.
+ */
 enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, usec_t ticks);
+
+/* Goes on with that message. */
+enum outcome pipeline_go_on(struct pipeline *p, usec_t ticks);
 
 /* The connection is gone; the next message comes from a new one that starts at emitted.lsn. */
 void pipeline_interrupt(struct pipeline *p);
@@ -100,7 +108,7 @@ bool pipeline_is_unsettled(const struct pipeline *p);
 /* Between two transactions, in the stream and in the output. */
 static inline bool pipeline_at_boundary(const struct pipeline *p)
 {
-    return !p->reading && !p->decoder.in_transaction && !p->held && !p->cut.open;
+    return !p->reading && !p->more && !p->decoder->in_transaction && !p->held && !p->cut.open;
 }
 
 /* A heartbeat record; at a boundary only. */

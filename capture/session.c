@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "source/plugin.h"
 #include "source/publication.h"
 #include "source/version.h"
 
@@ -15,11 +16,12 @@ enum outcome session_open(struct session *s, const struct options *o)
 {
     enum outcome outcome;
 
-    *s = (struct session){.o = o};
-    outcome = delivery_load_state(&s->delivery, o);
+    *s = (struct session){.options = *o};
+    s->o = &s->options;
+    outcome = delivery_load_state(&s->delivery, s->o);
     if (outcome != OUTCOME_OK)
         return outcome;
-    s->connector = connector_new(o);
+    s->connector = connector_new(s->o);
     return s->connector ? OUTCOME_OK : OUTCOME_MISUSED;
 }
 
@@ -58,6 +60,12 @@ static enum outcome foreign(const struct session *s, const char *what, const cha
     return OUTCOME_MISUSED;
 }
 
+/* Of other plugins there is none. */
+static const char *publication_name(const struct session *s)
+{
+    return plugin_of(s->o->plugin)->publishes ? s->o->publication : "";
+}
+
 static enum outcome check_state(const struct session *s)
 {
     const struct state *st = &s->delivery.state;
@@ -68,10 +76,10 @@ static enum outcome check_state(const struct session *s)
         return foreign(s, "database", st->database, s->system.database);
     if (strcmp(st->slot, s->o->slot) != 0)
         return foreign(s, "replication slot", st->slot, s->o->slot);
-    if (strcmp(st->plugin, "pgoutput") != 0)
-        return foreign(s, "plugin", st->plugin, "pgoutput");
-    if (strcmp(st->publication, s->o->publication) != 0)
-        return foreign(s, "publication", st->publication, s->o->publication);
+    if (strcmp(st->plugin, plugin_of(s->o->plugin)->library) != 0)
+        return foreign(s, "plugin", st->plugin, plugin_of(s->o->plugin)->library);
+    if (strcmp(st->publication, publication_name(s)) != 0)
+        return foreign(s, "publication", st->publication, publication_name(s));
     return OUTCOME_OK;
 }
 
@@ -251,8 +259,8 @@ static void fill_state(struct session *s)
     st->timeline = s->system.timeline;
     set_text(&st->database, s->system.database);
     set_text(&st->slot, s->o->slot);
-    set_text(&st->plugin, "pgoutput");
-    set_text(&st->publication, s->o->publication);
+    set_text(&st->plugin, plugin_of(s->o->plugin)->library);
+    set_text(&st->publication, publication_name(s));
 }
 
 /* ---- the rows of tables ---- */
@@ -342,11 +350,8 @@ static enum outcome check_system(struct session *s, PGconn *walsender)
 
 static enum outcome check_slot(struct session *s, PGconn *sql, struct slot *slot)
 {
-    enum outcome outcome = slot_find(sql, s->o->slot, slot);
+    enum outcome outcome = slot_check(slot, s->o, &s->system);
 
-    if (outcome != OUTCOME_OK || !slot->exists)
-        return outcome;
-    outcome = slot_check(slot, s->o, &s->system);
     return outcome == OUTCOME_OK ? await_slot(s, sql, slot) : outcome;
 }
 
@@ -360,7 +365,7 @@ static enum outcome prepare_source(struct session *s, PGconn *sql)
     if (outcome != OUTCOME_OK || session_is_rows_only(s))
         return outcome; /* which has no use for a publication, but heeds one that is there */
     outcome = publication_set_identity(sql, s->o, &s->selection, !s->delivery.resumed);
-    return outcome == OUTCOME_OK
+    return outcome == OUTCOME_OK && plugin_of(s->o->plugin)->publishes
                ? publication_prepare(sql, s->o, &s->selection, !has_position(s))
                : outcome;
 }
@@ -441,12 +446,23 @@ static bool is_too_late(const struct session *s, const struct slot *slot)
     return true;
 }
 
+static struct decoder *new_decoder(const struct session *s, const PGconn *conn)
+{
+    return decoder_new(&(struct decoder_setup){
+        .kind = plugin_of(s->o->plugin)->decoder,
+        .describer = catalog_describer(s->catalog),
+        .encoding = PQparameterStatus(conn, "server_encoding"),
+        .last_commit = s->delivery.recorded.commit_lsn,
+    });
+}
+
 /* All that only the first connect does.  The slot is created last: it makes the server keep WAL. */
 static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
 {
     bool unused = session_is_rows_only(s) || has_left_slot(s);
     bool must_exist = has_position(s) || s->o->mode == MODE_COMMITTED_OFFSET ||
                       (s->o->start_lsn && !mode_takes_snapshot(s->o->mode));
+    struct decoder *decoder;
     enum outcome outcome;
 
     if (!slot->exists && must_exist && !unused) /* a new one has nothing from before */
@@ -458,7 +474,11 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
         outcome = prepare_source(s, sql);
     if (outcome != OUTCOME_OK)
         return outcome;
-    pipeline_init(&s->pipeline, s->o, s->catalog, &s->delivery, &s->bounds, s->system.database);
+    decoder = new_decoder(s, sql);
+    if (!decoder)
+        return OUTCOME_MISUSED;
+    pipeline_init(&s->pipeline, s->o, s->catalog, &s->delivery, &s->bounds, decoder,
+                  s->system.database);
     outcome = plan_rows(s);
     if (outcome == OUTCOME_OK && is_too_late(s, slot))
         outcome = OUTCOME_MISUSED;
@@ -487,7 +507,8 @@ static enum outcome prepare_again(struct session *s, PGconn *sql, const struct s
 {
     if (!slot->exists)
         return slot_missing(s);
-    return publication_prepare(sql, s->o, &s->selection, false);
+    return plugin_of(s->o->plugin)->publishes ? publication_prepare(sql, s->o, &s->selection, false)
+                                              : OUTCOME_OK;
 }
 
 /*
@@ -504,6 +525,23 @@ static enum outcome check_after_start(struct session *s, PGconn *sql)
     return slot.exists ? check_slot_position(s, &slot) : slot_missing(s);
 }
 
+/* Without -P the state file, or a slot that is there, says what the slot is read with. */
+static enum outcome choose_plugin(struct session *s, const struct slot *slot)
+{
+    const char *library = s->delivery.resumed              ? s->delivery.state.plugin
+                          : slot->exists && slot->logical ? slot->plugin
+                                                          : "";
+
+    if (s->prepared)
+        return OUTCOME_OK;
+    if (s->options.plugin == PLUGIN_AS_SLOT)
+        s->options.plugin = plugin_name_of_library(library);
+    if (s->options.plugin == PLUGIN_AS_SLOT)
+        s->options.plugin = PLUGIN_PGOUTPUT;
+    log_verbose("reading with plugin \"%s\"", plugin_of(s->o->plugin)->name);
+    return plugin_check(s->o);
+}
+
 static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **walsender)
 {
     struct slot slot = {0};
@@ -513,13 +551,17 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
         return outcome;
     system_release(&s->system);
     outcome = system_identify(*walsender, &s->system);
+    if (outcome == OUTCOME_OK && !session_is_rows_only(s))
+        outcome = slot_find(sql, s->o->slot, &slot);
+    if (outcome == OUTCOME_OK)
+        outcome = choose_plugin(s, &slot);
     if (outcome == OUTCOME_OK)
         outcome = version_check(s->system.version, s->o);
     if (outcome == OUTCOME_OK && has_position(s))
         outcome = check_system(s, *walsender);
     else if (outcome == OUTCOME_OK && s->delivery.resumed)
         outcome = check_state(s);
-    if (outcome == OUTCOME_OK && !session_is_rows_only(s))
+    if (outcome == OUTCOME_OK && slot.exists)
         outcome = check_slot(s, sql, &slot);
     if (outcome == OUTCOME_OK && slot.exists && has_position(s))
         outcome = check_slot_position(s, &slot);
@@ -540,7 +582,7 @@ static void attach_coverage(struct session *s)
         compares |= c->tables[i]->order && !c->tables[i]->order->plain;
     if (compares && s->o->snapshot == SNAPSHOT_INCREMENTAL &&
         coverage_is_needed(c, s->delivery.emitted.lsn))
-        s->sieve = sieve_new(c);
+        s->sieve = sieve_new(c, new_decoder(s, s->stream.conn));
     pipeline_set_coverage(&s->pipeline, c, &s->rows.plan.relations,
                           s->sieve ? sieve_comparer(s->sieve) : NULL);
     s->pipeline.covers_new = s->rows.all_tables;
@@ -560,6 +602,9 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
 
     s->started = true;
     outcome = stream_start(&s->stream, walsender, s->o, s->delivery.emitted.lsn);
+    if (outcome == OUTCOME_MISUSED)
+        plugin_hint_at_setting(sql, plugin_of(s->o->plugin));
+    s->pipeline.decoder->nan_is_null = s->stream.nan_is_null;
     return outcome == OUTCOME_OK ? check_after_start(s, sql) : outcome;
 }
 

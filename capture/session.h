@@ -22,6 +22,7 @@
 #include "source/system.h"
 
 struct session {
+    struct options options; /* of the user; the plugin is filled in when the slot is known */
     const struct options *o;
     struct connector *connector;
     struct selection selection;

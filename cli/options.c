@@ -60,7 +60,16 @@ static const struct choice modes[] = {
     {NULL, 0},
 };
 
-static const struct choice plugins[] = {{"pgoutput", 0}, {NULL, 0}};
+static const struct choice plugins[] = {
+    {"pgoutput", PLUGIN_PGOUTPUT},
+    {"wal2json", PLUGIN_WAL2JSON},
+    {"wal2json_rds", PLUGIN_WAL2JSON_RDS},
+    {"wal2json_streaming", PLUGIN_WAL2JSON_STREAMING},
+    {"wal2json_rds_streaming", PLUGIN_WAL2JSON_RDS_STREAMING},
+    {"decoderbufs", PLUGIN_DECODERBUFS},
+    {"test_decoding", PLUGIN_TEST_DECODING},
+    {NULL, 0},
+};
 static const struct choice formats[] = {{"ndjson", 0}, {NULL, 0}};
 static const struct choice profiles[] = {{"readable", 0}, {NULL, 0}};
 
@@ -95,7 +104,7 @@ static const struct choice prompt_never[] = {{"", PROMPT_NEVER}, {NULL, 0}};
 /* What parsing needs beside the struct that is handed out. */
 struct parsed {
     struct options o;
-    int plugin, format, profile; /* one choice each so far: checked, then of no further use */
+    int format, profile; /* one choice each so far: checked, then of no further use */
     bool verbose, quiet;
     bool snapshot_given, jobs_given, chunk_size_given;
     const char *key_delimiter; /* as typed */
@@ -115,7 +124,7 @@ static const struct option_row rows[] = {
     {'W', "password", KIND_SET, AT(o.prompt), prompt_always, NULL, NULL, "ask for a password first"},
     GROUP("What to capture"),
     {'S', "slot", KIND_STRING, AT(o.slot), NULL, NULL, "NAME", "replication slot; created when missing"},
-    {'P', "plugin", KIND_CHOICE, AT(plugin), plugins, "plugin", "NAME", "decoding plugin: pgoutput"},
+    {'P', "plugin", KIND_CHOICE, AT(o.plugin), plugins, "plugin", "NAME", "decoding plugin: pgoutput, wal2json, wal2json_rds, wal2json_streaming, wal2json_rds_streaming, decoderbufs, test_decoding; default the slot's own, pgoutput for a new one"},
     {'m', "startup-mode", KIND_CHOICE, AT(o.mode), modes, "startup mode", "MODE", "what to begin with without a state file: initial (default), latest-offset, never, committed-offset, snapshot, initial_only, when_needed, always"},
     {'n', "schema", KIND_LIST, AT(o.schemas), NULL, NULL, "REGEX", "capture these schemas (repeatable)"},
     {'N', "exclude-schema", KIND_LIST, AT(o.exclude_schemas), NULL, NULL, "REGEX", "leave these schemas out"},
@@ -125,7 +134,7 @@ static const struct option_row rows[] = {
     {0, "publication", KIND_STRING, AT(o.publication), NULL, NULL, "NAME", "publication; default cdcdump_SLOT"},
     {0, "publication-mode", KIND_CHOICE, AT(o.publication_mode), publication_modes, "publication mode", "MODE", "filtered (default), all-tables, existing"},
     {0, "replica-identity", KIND_STRING, AT(o.replica_identity), NULL, NULL, "WHAT", "set it on captured tables: keep (default), full, default, nothing, index:NAME"},
-    {'o', "option", KIND_LIST, AT(o.plugin_options), NULL, NULL, "NAME[=VALUE]", "option for the plugin: binary, origin"},
+    {'o', "option", KIND_LIST, AT(o.plugin_options), NULL, NULL, "NAME[=VALUE]", "option for the plugin, such as binary or origin (pgoutput)"},
     {0, "temporary-slot", KIND_FLAG, AT(o.temporary_slot), NULL, NULL, NULL, "the slot lives as long as the connection"},
     {0, "drop-slot-on-stop", KIND_FLAG, AT(o.drop_slot_on_stop), NULL, NULL, NULL, "drop slot and state at a regular end"},
     {0, "failover", KIND_FLAG, AT(o.failover), NULL, NULL, NULL, "create the slot as a failover slot (17+)"},
@@ -504,40 +513,16 @@ static bool plugin_option_is(const char *text, const char *name, const char **va
     return true;
 }
 
-/* Options of pgoutput that change what cdcdump has to read are its own to set. */
-static bool check_plugin_option(struct options *o, const char *text)
-{
-    static const struct choice reserved[] = {
-        {"proto_version", 0}, {"publication_names", 0}, {"messages", 0},
-        {"two_phase", 0},     {"streaming", 0},         {NULL, 0},
-    };
-    const char *value;
-
-    for (const struct choice *r = reserved; r->name; r++) {
-        if (plugin_option_is(text, r->name, &value)) {
-            log_error("plugin option \"%s\" is set by cdcdump itself", r->name);
-            log_hint("Use --publication, --messages or --two-phase.  Transactions are read when "
-                     "they have committed; streaming of unfinished ones is not supported.");
-            return false;
-        }
-    }
-    if (plugin_option_is(text, "binary", &value)) {
-        o->binary = strcmp(value, "true") == 0 || strcmp(value, "on") == 0 ||
-                    strcmp(value, "1") == 0;
-        return true;
-    }
-    if (plugin_option_is(text, "origin", &value))
-        return true;
-    log_error("unrecognized plugin option \"%s\"", text);
-    log_hint("pgoutput knows binary (14+) and origin (16+).");
-    return false;
-}
-
+/* What the plugin has to say of its options is for source/plugin.h, once it is known which it is. */
 static bool check_plugin_options(struct options *o)
 {
-    for (size_t i = 0; i < o->plugin_options.count; i++)
-        if (!check_plugin_option(o, o->plugin_options.items[i]))
-            return false;
+    const char *value;
+
+    for (size_t i = 0; i < o->plugin_options.count; i++) {
+        if (!plugin_option_is(o->plugin_options.items[i], "binary", &value))
+            continue;
+        o->binary = strcmp(value, "true") == 0 || strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
+    }
     return true;
 }
 
@@ -695,9 +680,14 @@ static const struct option_row *find_row(int val)
     return NULL;
 }
 
-static enum options_result usage_error(void)
+void options_hint_at_help(void)
 {
     log_hint("Try \"cdcdump --help\" for more information.");
+}
+
+static enum options_result usage_error(void)
+{
+    options_hint_at_help();
     return OPTIONS_BAD;
 }
 
@@ -717,6 +707,8 @@ static const char *culprit(char **argv)
 static void note_given(struct parsed *p, const struct option_row *row)
 {
     p->o.retries_given |= row->offset == AT(o.retries);
+    p->o.publication_given |= row->offset == AT(o.publication);
+    p->o.publication_mode_given |= row->offset == AT(o.publication_mode);
     p->snapshot_given |= row->offset == AT(o.snapshot);
     p->jobs_given |= row->offset == AT(o.jobs);
     p->chunk_size_given |= row->offset == AT(o.chunk_size);

@@ -56,6 +56,18 @@ enum skip_op {
     SKIP_MESSAGE = 16,
 };
 
+/* Decoding plugins, and the dresses that wal2json is known in; see source/plugin.h. */
+enum plugin_name {
+    PLUGIN_AS_SLOT, /* not given: that of the slot, pgoutput for a new one */
+    PLUGIN_PGOUTPUT,
+    PLUGIN_WAL2JSON,
+    PLUGIN_WAL2JSON_RDS,
+    PLUGIN_WAL2JSON_STREAMING,
+    PLUGIN_WAL2JSON_RDS_STREAMING,
+    PLUGIN_DECODERBUFS,
+    PLUGIN_TEST_DECODING,
+};
+
 struct options {
     /* connection */
     const char *dbname; /* a name, a conninfo string or a URI; NULL = libpq's default */
@@ -66,6 +78,7 @@ struct options {
 
     /* source */
     const char *slot;
+    enum plugin_name plugin;
     enum startup_mode mode;
     struct string_list schemas;
     struct string_list exclude_schemas;
@@ -74,6 +87,8 @@ struct options {
     struct string_list exclude_columns;
     const char *publication; /* never NULL after parsing */
     enum publication_mode publication_mode;
+    bool publication_given;
+    bool publication_mode_given;
     const char *replica_identity; /* keep, full, default, nothing, index:NAME */
     struct string_list plugin_options;
     bool temporary_slot;
@@ -130,6 +145,9 @@ enum options_result { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_BAD };
  * to do.  OPTIONS_BAD: something is wrong and has been said.
  */
 enum options_result options_parse(struct options *o, int argc, char **argv);
+
+/* What follows the mistakes that options_parse() leaves to be found by others. */
+void options_hint_at_help(void);
 
 /* Whether the mode reads the rows of tables. */
 bool mode_takes_snapshot(enum startup_mode mode);

@@ -1,38 +1,10 @@
 #include "decode/pgoutput.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/reader.h"
-
-void pgoutput_init(struct pgoutput *d, lsn_t last_commit)
-{
-    *d = (struct pgoutput){.last_commit = last_commit};
-    relations_init(&d->relations);
-    d->old_row = xcalloc(RELATION_MAX_COLUMNS, sizeof(*d->old_row));
-    d->new_row = xcalloc(RELATION_MAX_COLUMNS, sizeof(*d->new_row));
-}
-
-void pgoutput_release(struct pgoutput *d)
-{
-    relations_release(&d->relations);
-    free(d->old_row);
-    free(d->new_row);
-    free(d->truncated);
-    *d = (struct pgoutput){0};
-}
-
-/*
- * Relations are kept: the server describes each again before its first use, and one that has not
- * changed meanwhile need not be looked up again.
- */
-void pgoutput_restart(struct pgoutput *d)
-{
-    d->in_transaction = false;
-}
 
 /* ---- what is wrong with a message ---- */
 
@@ -50,16 +22,8 @@ static usec_t read_time(struct reader *r)
     return (usec_t)(read_u64(r) + (uint64_t)POSTGRES_EPOCH_USEC);
 }
 
-static void begin(struct pgoutput *d, struct event *e)
-{
-    d->in_transaction = true;
-    d->transaction.previous_commit = d->last_commit;
-    e->kind = EVENT_BEGIN;
-    e->transaction = &d->transaction;
-}
-
 /* Int64 LSN of the commit record, Int64 commit time, Int32 xid */
-static bool decode_begin(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_begin(struct decoder *d, struct reader *r, struct event *e)
 {
     if (d->in_transaction)
         return malformed(e, 'B', "a transaction begins within another");
@@ -67,22 +31,12 @@ static bool decode_begin(struct pgoutput *d, struct reader *r, struct event *e)
     d->transaction.commit_lsn = read_u64(r);
     d->transaction.commit_time = read_time(r);
     d->transaction.xid = read_u32(r);
-    begin(d, e);
+    decoder_begin(d, e);
     return true;
 }
 
-/* Ends the open transaction; its LSN becomes "the last commit" when it has committed something. */
-static void end(struct pgoutput *d, struct event *e, enum event_kind kind)
-{
-    d->in_transaction = false;
-    if ((d->transaction.changed && !d->transaction.prepared) || kind == EVENT_COMMIT_PREPARED)
-        d->last_commit = d->transaction.commit_lsn;
-    e->kind = kind;
-    e->transaction = &d->transaction;
-}
-
 /* Int8 flags (0), Int64 LSN of the commit record, Int64 LSN of its end, Int64 commit time */
-static bool decode_commit(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_commit(struct decoder *d, struct reader *r, struct event *e)
 {
     uint8_t flags = read_u8(r);
     lsn_t commit_lsn = read_u64(r);
@@ -95,20 +49,19 @@ static bool decode_commit(struct pgoutput *d, struct reader *r, struct event *e)
         return malformed(e, 'C', "unknown flags");
     if (commit_lsn != d->transaction.commit_lsn || d->transaction.end_lsn <= commit_lsn)
         return malformed(e, 'C', "the LSNs of Begin and Commit do not agree");
-    end(d, e, EVENT_COMMIT);
+    decoder_end(d, e, EVENT_COMMIT);
     return true;
 }
 
-static bool keep_gid(struct pgoutput *d, const char *gid)
+static bool read_gid(struct decoder *d, struct reader *r)
 {
-    int n = snprintf(d->gid, sizeof d->gid, "%s", gid);
+    const char *gid = read_string(r);
 
-    d->transaction.gid = d->gid;
-    return n >= 0 && (size_t)n < sizeof d->gid;
+    return decoder_keep_gid(d, gid, strlen(gid));
 }
 
 /* Int64 LSN of the prepare record, Int64 LSN of its end, Int64 time, Int32 xid, String gid */
-static bool decode_begin_prepare(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_begin_prepare(struct decoder *d, struct reader *r, struct event *e)
 {
     if (d->in_transaction)
         return malformed(e, 'b', "a transaction begins within another");
@@ -117,14 +70,14 @@ static bool decode_begin_prepare(struct pgoutput *d, struct reader *r, struct ev
     d->transaction.end_lsn = read_u64(r);
     d->transaction.commit_time = read_time(r);
     d->transaction.xid = read_u32(r);
-    if (!keep_gid(d, read_string(r)))
+    if (!read_gid(d, r))
         return malformed(e, 'b', "the transaction's identifier is too long");
-    begin(d, e);
+    decoder_begin(d, e);
     return true;
 }
 
 /* Int8 flags, then as Begin Prepare */
-static bool decode_prepare(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_prepare(struct decoder *d, struct reader *r, struct event *e)
 {
     uint8_t flags = read_u8(r);
     lsn_t lsn = read_u64(r);
@@ -140,12 +93,12 @@ static bool decode_prepare(struct pgoutput *d, struct reader *r, struct event *e
     if (end_lsn != d->transaction.end_lsn || end_lsn <= lsn || xid != d->transaction.xid ||
         strcmp(read_string(r), d->gid) != 0)
         return malformed(e, 'P', "Begin Prepare and Prepare do not agree");
-    end(d, e, EVENT_PREPARE);
+    decoder_end(d, e, EVENT_PREPARE);
     return true;
 }
 
 /* Int8 flags, Int64 LSN of the commit record, Int64 of its end, Int64 time, Int32 xid, gid */
-static bool decode_commit_prepared(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_commit_prepared(struct decoder *d, struct reader *r, struct event *e)
 {
     uint8_t flags = read_u8(r);
 
@@ -156,14 +109,14 @@ static bool decode_commit_prepared(struct pgoutput *d, struct reader *r, struct 
     d->transaction.end_lsn = read_u64(r);
     d->transaction.commit_time = read_time(r);
     d->transaction.xid = read_u32(r);
-    if (!keep_gid(d, read_string(r)))
+    if (!read_gid(d, r))
         return malformed(e, 'K', "the transaction's identifier is too long");
-    end(d, e, EVENT_COMMIT_PREPARED);
+    decoder_end(d, e, EVENT_COMMIT_PREPARED);
     return true;
 }
 
 /* Int8 flags, Int64 prepare end, Int64 rollback end, Int64 prepare and rollback time, xid, gid */
-static bool decode_rollback_prepared(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_rollback_prepared(struct decoder *d, struct reader *r, struct event *e)
 {
     uint8_t flags = read_u8(r);
 
@@ -175,9 +128,9 @@ static bool decode_rollback_prepared(struct pgoutput *d, struct reader *r, struc
     read_time(r);
     d->transaction.commit_time = read_time(r);
     d->transaction.xid = read_u32(r);
-    if (!keep_gid(d, read_string(r)))
+    if (!read_gid(d, r))
         return malformed(e, 'r', "the transaction's identifier is too long");
-    end(d, e, EVENT_ROLLBACK_PREPARED);
+    decoder_end(d, e, EVENT_ROLLBACK_PREPARED);
     return true;
 }
 
@@ -194,7 +147,7 @@ static void read_column(struct reader *r, struct column *column)
 }
 
 /* Int32 oid, String schema ("" = pg_catalog), String name, Int8 identity, Int16 n, n columns */
-static bool decode_relation(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_relation(struct decoder *d, struct reader *r, struct event *e)
 {
     struct relation relation = {.oid = read_u32(r)};
     const char *schema = read_string(r);
@@ -265,22 +218,8 @@ static void keep_identity_only(const struct relation *relation, struct value *ro
             row[i].kind = VALUE_ABSENT;
 }
 
-/*
- * Unchanged values that the old row has: with identity FULL any, else those of the key.  Never a
- * null, which is not stored out of line: it stands in the old row of a partition whose identity is
- * not FULL while that of the table above, as which it is sent, is.
- */
-static void fill_unchanged(const struct relation *relation, const struct value *old,
-                           struct value *new)
-{
-    for (int i = 0; i < relation->ncolumns; i++)
-        if (new[i].kind == VALUE_UNCHANGED &&
-            (old[i].kind == VALUE_TEXT || old[i].kind == VALUE_BINARY))
-            new[i] = old[i];
-}
-
 /* A tuple behind its tag: K(ey), O(ld) or N(ew). */
-static const char *read_row(struct pgoutput *d, struct reader *r, uint8_t tag, struct event *e)
+static const char *read_row(struct decoder *d, struct reader *r, uint8_t tag, struct event *e)
 {
     struct change *c = &e->change;
     const char *wrong;
@@ -301,7 +240,7 @@ static const char *read_row(struct pgoutput *d, struct reader *r, uint8_t tag, s
 /*
  * Int32 relation, then for Insert N, for Delete K or O, for Update maybe K or O, then N.
  */
-static bool decode_change(struct pgoutput *d, struct reader *r, struct event *e, char op)
+static bool decode_change(struct decoder *d, struct reader *r, struct event *e, char op)
 {
     uint32_t oid = read_u32(r);
     uint8_t tag = read_u8(r);
@@ -309,9 +248,10 @@ static bool decode_change(struct pgoutput *d, struct reader *r, struct event *e,
 
     e->kind = EVENT_CHANGE;
     e->transaction = &d->transaction;
+    e->relation = relations_find(&d->relations, oid);
     e->change = (struct change){
         .op = op == 'I' ? OP_INSERT : op == 'U' ? OP_UPDATE : OP_DELETE,
-        .relation = relations_find(&d->relations, oid),
+        .relation = e->relation,
         .lsn = e->lsn,
     };
     if (!d->in_transaction)
@@ -330,12 +270,12 @@ static bool decode_change(struct pgoutput *d, struct reader *r, struct event *e,
     if (wrong)
         return malformed(e, op, wrong);
     if (e->change.old_row && e->change.new_row)
-        fill_unchanged(e->change.relation, d->old_row, d->new_row);
+        decoder_fill_unchanged(e->change.relation, d->old_row, d->new_row);
     return true;
 }
 
 /* Int32 n, Int8 flags (1 CASCADE, 2 RESTART IDENTITY), n times Int32 relation */
-static bool decode_truncate(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_truncate(struct decoder *d, struct reader *r, struct event *e)
 {
     uint32_t n = read_u32(r);
 
@@ -345,11 +285,7 @@ static bool decode_truncate(struct pgoutput *d, struct reader *r, struct event *
     d->transaction.changed = true;
     if (n > (size_t)(r->end - r->p) / 4)
         return malformed(e, 'T', "the message is too short");
-    if (n > d->truncated_cap) {
-        free(d->truncated);
-        d->truncated = xcalloc(n, sizeof(struct relation *));
-        d->truncated_cap = n;
-    }
+    decoder_reserve_truncated(d, n);
     for (uint32_t i = 0; i < n; i++) {
         d->truncated[i] = relations_find(&d->relations, read_u32(r));
         if (!d->truncated[i])
@@ -363,7 +299,7 @@ static bool decode_truncate(struct pgoutput *d, struct reader *r, struct event *
 }
 
 /* Int8 flags (1 = transactional), Int64 LSN, String prefix, Int32 length, content */
-static bool decode_message(struct pgoutput *d, struct reader *r, struct event *e)
+static bool decode_message(struct decoder *d, struct reader *r, struct event *e)
 {
     struct message *m = &e->message;
 
@@ -397,7 +333,7 @@ static void skip_origin(struct reader *r)
     read_string(r);
 }
 
-static bool dispatch(struct pgoutput *d, struct reader *r, char tag, struct event *e)
+static bool dispatch(struct decoder *d, struct reader *r, char tag, struct event *e)
 {
     switch (tag) {
     case 'B':
@@ -433,15 +369,11 @@ static bool dispatch(struct pgoutput *d, struct reader *r, char tag, struct even
     }
 }
 
-bool pgoutput_decode(struct pgoutput *d, lsn_t lsn, const char *payload, size_t len,
-                     struct event *e)
+static bool decode(struct decoder *d, const char *payload, size_t len, struct event *e)
 {
     struct reader r = {.p = payload, .end = payload + len};
     char tag = (char)read_u8(&r);
 
-    e->kind = EVENT_NONE;
-    e->lsn = lsn;
-    e->transaction = NULL;
     if (r.failed)
         return malformed(e, tag, "the message is empty");
     if (!dispatch(d, &r, tag, e))
@@ -452,3 +384,15 @@ bool pgoutput_decode(struct pgoutput *d, lsn_t lsn, const char *payload, size_t 
         return malformed(e, tag, "the message is too long");
     return true;
 }
+
+static enum outcome take(struct decoder *d, lsn_t lsn, char *payload, size_t len, struct event *e)
+{
+    (void)lsn;
+    return decode(d, payload, len, e) ? OUTCOME_OK : OUTCOME_FAILED;
+}
+
+const struct decoder_kind decoder_pgoutput = {
+    .name = "pgoutput",
+    .size = sizeof(struct decoder),
+    .take = take,
+};

@@ -26,6 +26,15 @@ static void add_time(struct buf *b, const char *before, int64_t n)
     buf_add_i64(b, n);
 }
 
+/* A time that the plugin does not tell is null. */
+static void add_commit_time(struct buf *b, const char *before, usec_t when, int64_t n)
+{
+    if (when)
+        add_time(b, before, n);
+    else
+        buf_printf(b, "%snull", before);
+}
+
 static void set_clock(struct envelope_context *x)
 {
     struct buf *b = &x->clock;
@@ -44,7 +53,7 @@ static void render_head(struct envelope_context *x, struct buf *b, usec_t when,
     buf_add_str(b, ",\"source\":{\"version\":\"" CDCDUMP_VERSION
                    "\",\"connector\":\"postgresql\",\"name\":");
     buf_add_buf(b, &x->server_name);
-    add_time(b, ",\"ts_ms\":", when / 1000);
+    add_commit_time(b, ",\"ts_ms\":", when, when / 1000);
     buf_add_str(b, ",\"snapshot\":\"");
     buf_add_str(b, snapshot);
     buf_add_str(b, "\",\"db\":");
@@ -61,9 +70,10 @@ static void render_head(struct envelope_context *x, struct buf *b, usec_t when,
 
 static void render_middle(struct buf *b, usec_t when)
 {
-    add_time(b, "\\\"]\",\"ts_us\":", when);
-    add_time(b, ",\"ts_ns\":", when);
-    buf_add_str(b, "000");
+    add_commit_time(b, "\\\"]\",\"ts_us\":", when, when);
+    add_commit_time(b, ",\"ts_ns\":", when, when);
+    if (when)
+        buf_add_str(b, "000");
 }
 
 /* tail holds two pieces; the first ends with the NUL. */
@@ -85,6 +95,7 @@ static void begin(struct envelope_context *x, const struct transaction *t)
     render_head(x, &x->head, t->commit_time, "false", t->previous_commit);
     render_middle(&x->middle, t->commit_time);
     render_tail(&x->tail, t);
+    x->transaction_lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn;
 }
 
 static void add_table(struct buf *b, const char *schema, const char *table)
@@ -113,13 +124,14 @@ static void add_source(struct envelope_context *x, struct buf *b, const struct b
                        lsn_t lsn, uint32_t seq)
 {
     size_t xid_len = strlen(x->tail.data);
-    char digits[20];
-    size_t ndigits = (size_t)(put_u64(digits, lsn) - digits);
+    char digits[20] = "null"; /* where the plugin does not say */
+    size_t ndigits = lsn ? (size_t)(put_u64(digits, lsn) - digits) : strlen(digits);
+    size_t quote = lsn ? 0 : strlen("\\\""); /* around it in `sequence` */
     char *p = buf_reserve(b, x->head.len + x->middle.len + x->tail.len + table->len + 64);
 
-    p = put(p, x->head.data, x->head.len);
+    p = put(p, x->head.data, x->head.len - quote);
     p = put(p, digits, ndigits);
-    p = put(p, x->middle.data, x->middle.len);
+    p = put(p, x->middle.data + quote, x->middle.len - quote);
     p = put(p, table->data, table->len);
     p = put(p, x->tail.data, xid_len);
     p = put(p, digits, ndigits);
@@ -252,15 +264,18 @@ static void transaction(struct envelope_context *x, const struct transaction *t,
         [MARK_COMMIT_PREPARED] = "COMMIT PREPARED",
         [MARK_ROLLBACK_PREPARED] = "ROLLBACK PREPARED",
     };
-    lsn_t lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn;
+    bool within = mark == MARK_BEGIN || mark == MARK_END || mark == MARK_PREPARE;
+    lsn_t lsn = within ? x->transaction_lsn : t->commit_lsn ? t->commit_lsn : t->end_lsn;
 
-    buf_printf(b, "{\"status\":\"%s\",\"id\":\"%u:%llu\"", status[mark], t->xid,
-               (unsigned long long)lsn);
+    buf_printf(b, "{\"status\":\"%s\",\"id\":\"%u", status[mark], t->xid);
+    if (lsn)
+        buf_printf(b, ":%llu", (unsigned long long)lsn);
+    buf_add_char(b, '"');
     if (mark == MARK_END || mark == MARK_PREPARE)
         add_counts(x, b);
     else
         buf_add_str(b, ",\"event_count\":null,\"data_collections\":null");
-    add_time(b, ",\"ts_ms\":", t->commit_time / 1000);
+    add_commit_time(b, ",\"ts_ms\":", t->commit_time, t->commit_time / 1000);
     if (t->gid) {
         buf_add_str(b, ",\"gid\":");
         json_add_name(b, t->gid);

@@ -22,6 +22,7 @@ struct envelope_context {
     usec_t now;
     lsn_t snapshot_lsn; /* of rows that are read from tables */
     usec_t snapshot_time;
+    lsn_t transaction_lsn; /* of the open transaction's commit, as far as its Begin told; or 0 */
     uint32_t snapshots; /* so far: tells layouts when their fragment for rows is out of date */
 
     /* fragments that stay the same for many records; what they hold is the envelope's affair */

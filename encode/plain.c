@@ -32,6 +32,15 @@ static void add_timestamp(struct buf *b, usec_t when)
                (int)(of_day % 60), (int)(when - second * USEC_PER_SEC));
 }
 
+static void add_commit_time(struct buf *b, const struct transaction *t)
+{
+    buf_add_str(b, ",\"ts\":");
+    if (t->commit_time)
+        add_timestamp(b, t->commit_time);
+    else
+        buf_add_str(b, "null");
+}
+
 static void add_lsn(struct buf *b, const char *before, lsn_t lsn)
 {
     static const char hex[] = "0123456789ABCDEF";
@@ -67,8 +76,8 @@ static void begin(struct envelope_context *x, const struct transaction *t)
     x->head.len = x->tail.len = 0;
     add_lsn(&x->head, ",\"commit_lsn\":", t->commit_lsn);
     buf_add_str(&x->head, ",\"seq\":");
-    buf_printf(&x->tail, ",\"xid\":%u,\"ts\":", t->xid);
-    add_timestamp(&x->tail, t->commit_time);
+    buf_printf(&x->tail, ",\"xid\":%u", t->xid);
+    add_commit_time(&x->tail, t);
 }
 
 static void add_table(struct buf *b, const char *schema, const char *table)
@@ -194,8 +203,8 @@ static void transaction(struct envelope_context *x, const struct transaction *t,
     buf_printf(b, "{\"op\":\"%s\"", ops[mark]);
     add_lsn(b, ",\"commit_lsn\":", t->commit_lsn);
     add_lsn(b, ",\"end_lsn\":", t->end_lsn);
-    buf_printf(b, ",\"xid\":%u,\"ts\":", t->xid);
-    add_timestamp(b, t->commit_time);
+    buf_printf(b, ",\"xid\":%u", t->xid);
+    add_commit_time(b, t);
     if (t->gid) {
         buf_add_str(b, ",\"gid\":");
         json_add_name(b, t->gid);

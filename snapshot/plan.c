@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "decode/copy_row.h"
 #include "source/connection.h"
+#include "source/plugin.h"
 #include "source/publication.h"
 
 static void clear_table(struct plan_table *t)
@@ -73,7 +74,7 @@ static double result_double(const PGresult *result, int row, const char *column)
 /*
  * The columns that are sent, as pgoutput describes them.  Generated ones are not, but from 18 on where
  * the publication's options or a column list have them; before, its list of columns may name them
- * all the same.
+ * all the same.  Other plugins ($3) send all that are stored.
  */
 static const char columns_question[] =
     "SELECT a.attname AS name, a.atttypid AS type, a.atttypmod AS typmod,"
@@ -83,7 +84,8 @@ static const char columns_question[] =
     "         false) END AS identity"
     "  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
     " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped"
-    "   AND CASE WHEN $2::text[] IS NULL THEN a.attgenerated = ''"
+    "   AND CASE WHEN $3::bool THEN a.attgenerated <> 'v'"
+    "            WHEN $2::text[] IS NULL THEN a.attgenerated = ''"
     "            ELSE a.attname::text = ANY ($2::text[]) AND (a.attgenerated = ''"
     "                 OR current_setting('server_version_num')::int >= 180000) END"
     " ORDER BY a.attnum";
@@ -106,11 +108,12 @@ static enum outcome load_relation(struct plan *p, const struct plan_context *x,
 {
     struct relation r = {.oid = result_u32(tables, i, "oid")};
     char oid[16];
-    const char *const params[] = {oid_text(r.oid, oid), result_text(tables, i, "columns")};
+    const char *const params[] = {oid_text(r.oid, oid), result_text(tables, i, "columns"),
+                                  plugin_of(x->o->plugin)->filters_columns ? "f" : "t"};
     PGresult *result;
     bool changed;
     enum outcome outcome =
-        sql_query(x->sql, "look up columns", columns_question, 2, params, &result);
+        sql_query(x->sql, "look up columns", columns_question, 3, params, &result);
 
     if (outcome != OUTCOME_OK)
         return outcome;

@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
-#include "decode/pgoutput.h"
+#include "decode/decoder.h"
 #include "source/connection.h"
 
 enum { FULL_BYTES = 256 * 1024, FULL_QUESTIONS = 4096 };
@@ -21,7 +21,7 @@ struct group {
 
 struct sieve {
     struct coverage *coverage;
-    struct pgoutput decoder; /* looks ahead of the pipeline's */
+    struct decoder *decoder; /* looks ahead of the pipeline's */
     struct judge judge;
     struct comparer comparer; /* of the decoder here: notes questions */
     struct comparer answering;
@@ -176,7 +176,7 @@ static void clear_questions(struct sieve *s)
     s->nquestions = 0;
 }
 
-struct sieve *sieve_new(struct coverage *c)
+struct sieve *sieve_new(struct coverage *c, struct decoder *decoder)
 {
     struct sieve *s = xcalloc(1, sizeof *s);
 
@@ -186,7 +186,7 @@ struct sieve *sieve_new(struct coverage *c)
             c->tables[i]->order->of = NULL;
     s->comparer = (struct comparer){.collect = true, .ask = ask, .arg = s};
     s->answering = (struct comparer){.answer = answer, .arg = s};
-    pgoutput_init(&s->decoder, 0);
+    s->decoder = decoder;
     buf_init(&s->messages, 4096);
     return s;
 }
@@ -197,37 +197,50 @@ void sieve_free(struct sieve *s)
         return;
     clear_questions(s);
     free(s->groups);
-    pgoutput_release(&s->decoder);
+    decoder_free(s->decoder);
     buf_release(&s->messages);
     free(s);
 }
 
-static enum outcome look_at(struct sieve *s, const struct stream_message *m)
+static enum outcome look_at_event(struct sieve *s, const struct event *e)
 {
     struct covered_table *t;
-    struct event e;
 
-    if (!pgoutput_decode(&s->decoder, m->lsn, m->payload, m->len, &e))
-        return OUTCOME_FAILED;
-    if (e.kind == EVENT_BEGIN)
-        judge_begin(&s->judge, s->coverage, e.transaction->xid);
-    if (e.kind != EVENT_CHANGE)
+    if (e->kind == EVENT_BEGIN)
+        judge_begin(&s->judge, s->coverage, e->transaction->xid);
+    if (e->kind != EVENT_CHANGE)
         return OUTCOME_OK;
-    t = coverage_find(s->coverage, e.change.relation->oid);
+    t = coverage_find(s->coverage, e->change.relation->oid);
     if (!t || !t->order || t->order->plain)
         return OUTCOME_OK;
-    return judge_change(&s->judge, t, &e.change, &s->comparer) == VERDICT_UNKNOWN
+    return judge_change(&s->judge, t, &e->change, &s->comparer) == VERDICT_UNKNOWN
                ? OUTCOME_MISUSED
                : OUTCOME_OK;
 }
 
+static enum outcome look_at(struct sieve *s, const struct stream_message *m)
+{
+    struct event e;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (m->kind == STREAM_KEEPALIVE)
+        decoder_keepalive(s->decoder, m->wal_end, &e);
+    else
+        outcome = decoder_take(s->decoder, m->lsn, m->payload, m->len, &e);
+    while (outcome == OUTCOME_OK && e.kind != EVENT_NONE) {
+        outcome = look_at_event(s, &e);
+        if (outcome == OUTCOME_OK)
+            outcome = decoder_next(s->decoder, &e);
+    }
+    return outcome;
+}
+
+/* Kept before it is looked at, as that may rewrite it. */
 enum outcome sieve_add(struct sieve *s, const struct stream_message *m)
 {
-    enum outcome outcome = m->kind == STREAM_DATA ? look_at(s, m) : OUTCOME_OK;
-
     buf_add(&s->messages, m, sizeof *m);
     buf_add(&s->messages, m->payload ? m->payload : "", m->len);
-    return outcome;
+    return look_at(s, m);
 }
 
 bool sieve_is_empty(const struct sieve *s)

@@ -12,13 +12,17 @@
 #include <libpq-fe.h>
 
 #include "cdcdump.h"
+#include "decode/decoder.h"
 #include "snapshot/judge.h"
 #include "source/stream.h"
 
 struct sieve;
 
-/* Borrows the coverage.  Has to see a stream from the beginning of its connection. */
-struct sieve *sieve_new(struct coverage *c);
+/*
+ * Borrows the coverage and takes over the decoder, which is for looking ahead.  Has to see a stream
+ * from the beginning of its connection.
+ */
+struct sieve *sieve_new(struct coverage *c, struct decoder *decoder);
 void sieve_free(struct sieve *s);
 
 /* Looks at a message and keeps a copy of it. */

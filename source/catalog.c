@@ -22,6 +22,7 @@ struct catalog {
     PGconn *sql;
     usec_t last_used;
     struct known_type *types;
+    struct describer describer;
 };
 
 static const struct type text_type = {.kind = TYPE_TEXT};
@@ -384,6 +385,130 @@ enum outcome catalog_describe(struct catalog *c, struct relation *r)
     }
     r->described = outcome == OUTCOME_OK;
     return outcome;
+}
+
+/* ---- for decoders: tables and types by their names ---- */
+
+/*
+ * $5, $6: the names; $7: whether rows are given under the name of the topmost captured table.  A row
+ * per column, or one without a column name.
+ */
+static const char table_question[] =
+    "WITH own AS (SELECT c.oid, c.relreplident, c.xmin FROM pg_class AS c JOIN pg_namespace AS n"
+    "               ON n.oid = c.relnamespace"
+    "             WHERE n.nspname = $5 AND c.relname = $6 AND c.relkind IN ('r', 'p')),"
+    "     given AS (SELECT coalesce("
+    "               (SELECT c.oid FROM own, pg_partition_ancestors(own.oid) WITH ORDINALITY AS a (oid, n)"
+    "                  JOIN pg_class AS c ON c.oid = a.oid"
+    "                  JOIN pg_namespace AS s ON s.oid = c.relnamespace"
+    "                 WHERE $7::bool AND " SELECTION_MATCHES("s.nspname::text", "c.relname::text")
+    "                 ORDER BY a.n DESC LIMIT 1), (SELECT own.oid FROM own)) AS oid)"
+    " SELECT g.oid, s.nspname AS schema, g.relname AS name, g.relreplident AS identity,"
+    "        own.relreplident AS own_identity, own.xmin AS since, g.oid <> own.oid AS elsewhere,"
+    "        a.attname AS column, a.atttypid AS type_oid, a.atttypmod AS typmod,"
+    "        format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, NULL) AS bare_type,"
+    "        b.attnum AS position, NOT a.attnotnull AS nullable,"
+    "        a.attlen = -1 AND a.attstorage <> 'p' AS toastable,"
+    "        a.atttypid IN (700, 701, 1700) AS number, a.attgenerated = 'v' AS computed_late,"
+    "        CASE g.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE coalesce(b.attnum ="
+    "          ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = g.oid AND"
+    "               CASE g.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END),"
+    "          false) END AS in_identity,"
+    "        a.attnum = ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = own.oid AND"
+    "                        i.indisunique AND i.indimmediate AND i.indpred IS NULL) AS candidate"
+    "   FROM own, given JOIN pg_class AS g ON g.oid = given.oid"
+    "   JOIN pg_namespace AS s ON s.oid = g.relnamespace"
+    "   LEFT JOIN pg_attribute AS a ON a.attrelid = (SELECT own.oid FROM own) AND a.attnum > 0"
+    "        AND NOT a.attisdropped"
+    "   LEFT JOIN pg_attribute AS b ON b.attrelid = g.oid AND b.attname = a.attname"
+    "  ORDER BY a.attnum";
+
+static void take_column(struct described_column *c, const PGresult *result, int i)
+{
+    const char *position = result_text(result, i, "position");
+
+    c->name = result_copy(result, i, "column");
+    c->type_oid = result_u32(result, i, "type_oid");
+    c->typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
+    c->type = result_copy(result, i, "type");
+    c->bare_type = result_copy(result, i, "bare_type");
+    c->position = position ? (uint16_t)strtoul(position, NULL, 10) : UINT16_MAX;
+    c->identity = result_bool(result, i, "in_identity");
+    c->candidate = result_bool(result, i, "candidate");
+    c->nullable = result_bool(result, i, "nullable");
+    c->toastable = result_bool(result, i, "toastable");
+    c->number = result_bool(result, i, "number");
+    c->computed_late = result_bool(result, i, "computed_late");
+}
+
+static void take_table(struct description *d, const PGresult *result)
+{
+    d->exists = true;
+    d->oid = result_u32(result, 0, "oid");
+    d->schema = result_copy(result, 0, "schema");
+    d->name = result_copy(result, 0, "name");
+    d->identity = result_text(result, 0, "identity")[0];
+    d->own_identity = result_text(result, 0, "own_identity")[0];
+    d->since = result_u32(result, 0, "since");
+    d->elsewhere = result_bool(result, 0, "elsewhere");
+    if (!result_text(result, 0, "column"))
+        return;
+    d->ncolumns = (uint16_t)PQntuples(result);
+    d->columns = xcalloc(d->ncolumns, sizeof *d->columns);
+    for (int i = 0; i < d->ncolumns; i++)
+        take_column(&d->columns[i], result, i);
+}
+
+static enum outcome describe(void *arg, const char *schema, const char *table,
+                             struct description *d)
+{
+    struct catalog *c = arg;
+    char *const *selection = c->selection->params;
+    PGconn *sql;
+    PGresult *result;
+    enum outcome outcome = catalog_connection(c, &sql);
+
+    *d = (struct description){0};
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    outcome = sql_query(sql, "look up a table", table_question, 7,
+                        (const char *const[]){selection[0], selection[1], selection[2], selection[3],
+                                              schema, table,
+                                              PQserverVersion(sql) >= 130000 ? "t" : "f"},
+                        &result);
+    if (outcome == OUTCOME_OK && PQntuples(result) > 0)
+        take_table(d, result);
+    PQclear(result);
+    return outcome;
+}
+
+/* Names are compared as texts, so that none is an error; quotes are not everywhere the same. */
+static enum outcome find_type_by_name(void *arg, const char *type, uint32_t *oid)
+{
+    static const char question[] =
+        "SELECT t.oid FROM pg_type AS t WHERE replace(format_type(t.oid, NULL), '\"', '') ="
+        "       CASE WHEN $1 LIKE 'interval%' AND $1 NOT LIKE '%]' THEN 'interval'"
+        "            ELSE regexp_replace(replace($1, '\"', ''), '\\([^)]*\\)', '') END"
+        " ORDER BY t.oid LIMIT 1";
+    struct catalog *c = arg;
+    PGconn *sql;
+    PGresult *result;
+    enum outcome outcome = catalog_connection(c, &sql);
+
+    *oid = 0;
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    outcome = sql_query(sql, "look up a type", question, 1, &type, &result);
+    if (outcome == OUTCOME_OK && PQntuples(result) > 0)
+        *oid = result_u32(result, 0, "oid");
+    PQclear(result);
+    return outcome;
+}
+
+struct describer *catalog_describer(struct catalog *c)
+{
+    c->describer = (struct describer){.arg = c, .describe = describe, .find_type = find_type_by_name};
+    return &c->describer;
 }
 
 /* ---- values that were not sent ---- */

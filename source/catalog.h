@@ -11,6 +11,7 @@
 
 #include "cdcdump.h"
 #include "cli/options.h"
+#include "decode/table.h"
 #include "source/connection.h"
 #include "source/selection.h"
 
@@ -38,6 +39,12 @@ void catalog_tidy(struct catalog *c, usec_t ticks);
  * columns where there is none.
  */
 enum outcome catalog_describe(struct catalog *c, struct relation *r);
+
+/*
+ * Tells decoders of tables and types by their names.  A table is described as it would be sent with
+ * pgoutput: a partition as the topmost captured table above it (13+).  Owned by the catalog.
+ */
+struct describer *catalog_describer(struct catalog *c);
 
 /*
  * Reads the columns of a row that the stream has not sent (VALUE_UNCHANGED) from the table, by its

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "source/connection.h"
+#include "source/plugin.h"
 
 struct publication {
     bool exists;
@@ -220,10 +221,12 @@ enum outcome publication_tables(PGconn *sql, const struct options *o, const stru
                                 PGresult **result)
 {
     const char *const params[] = {s->oids, o->publication};
-    struct publication p;
-    enum outcome outcome = find_publication(sql, o->publication, &p);
+    struct publication p = {0};
+    enum outcome outcome = OUTCOME_OK;
     char *tables, *question;
 
+    if (plugin_of(o->plugin)->publishes)
+        outcome = find_publication(sql, o->publication, &p);
     if (outcome != OUTCOME_OK)
         return outcome;
     if (p.exists)
@@ -257,8 +260,12 @@ enum outcome publication_look(PGconn *sql, const struct options *o, struct publi
         " WHERE p.pubname = $1";
     const char *const params[] = {o->publication, o->slot};
     PGresult *result;
-    enum outcome outcome = sql_query(sql, "look up the publication", question, 2, params, &result);
+    enum outcome outcome;
 
+    *l = (struct publication_look){.all_tables = true};
+    if (!plugin_of(o->plugin)->publishes)
+        return OUTCOME_OK;
+    outcome = sql_query(sql, "look up the publication", question, 2, params, &result);
     *l = (struct publication_look){0};
     if (outcome == OUTCOME_OK) {
         l->all_tables = result_bool(result, 0, "all_tables");
@@ -328,6 +335,12 @@ static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
         "          p.pubname = $2 AND (t.oid = c.oid OR t.oid IN"
         "          (SELECT a.relid::oid FROM pg_partition_ancestors(c.oid) AS a))))"
         " ORDER BY c.name";
+    const struct plugin *plugin = plugin_of(o->plugin);
+    const char *loss = plugin->publishes
+                           ? "the server refuses updates and deletes of it while it is published"
+                       : plugin->drops_unidentified
+                           ? "the plugin leaves out updates and deletes of it"
+                           : "deletes of it do not tell which row is gone";
     const char *const params[] = {
         s->oids, o->publication_mode == PUBLICATION_EXISTING ? o->publication : NULL};
     PGresult *result;
@@ -335,9 +348,7 @@ static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
         sql_query(sql, "look up replica identities", question, 2, params, &result);
 
     for (int i = 0; i < PQntuples(result); i++)
-        log_warning("table %s has no replica identity: the server refuses updates and deletes of it "
-                    "while it is published",
-                    PQgetvalue(result, i, 0));
+        log_warning("table %s has no replica identity: %s", PQgetvalue(result, i, 0), loss);
     if (PQntuples(result) > 0)
         log_hint("Add a primary key, use --replica-identity=full, or leave the table out with -T.");
     PQclear(result);

@@ -28,7 +28,8 @@ enum outcome publication_prepare(PGconn *sql, const struct options *o, const str
 /*
  * The tables that it sends, under the names that it sends them by, a row each: oid, schema, name,
  * partitioned, identity, columns (text[]; NULL = all that are not generated), filter (the row
- * filter, NULL = none).  Where there is no publication: those that one made here would send.
+ * filter, NULL = none).  Where there is no publication, or the plugin has no use for one: those that
+ * one made here would send.
  */
 enum outcome publication_tables(PGconn *sql, const struct options *o, const struct selection *s,
                                 PGresult **result);
@@ -38,7 +39,7 @@ enum outcome publication_tables(PGconn *sql, const struct options *o, const stru
  * given tables, may have changed those before: not all it did is sent.  Where the slot is younger
  * there is none, as its creation waited for them all.
  */
-struct publication_look {
+struct publication_look { /* without a publication: all_tables */
     bool all_tables;
     bool young;        /* it may be younger than the slot, whose stream then may begin before it */
     bool young_tables; /* some of its tables may have come to it later than the slot was made */

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "source/connection.h"
+#include "source/plugin.h"
 #include "source/server_error.h"
 
 static void copy_text(char *to, size_t size, const PGresult *result, const char *column)
@@ -61,6 +62,8 @@ enum outcome slot_find(PGconn *sql, const char *name, struct slot *s)
 static enum outcome check_kind(const struct slot *s, const struct options *o,
                                const struct system *system)
 {
+    const char *library = plugin_of(o->plugin)->library;
+
     if (!s->logical) {
         log_error("replication slot \"%s\" is a physical slot", o->slot);
         log_hint("Changes can only be read from a logical slot; choose another name.");
@@ -71,10 +74,14 @@ static enum outcome check_kind(const struct slot *s, const struct options *o,
                   s->database, system->database);
         return OUTCOME_MISUSED;
     }
-    if (strcmp(s->plugin, "pgoutput") != 0) {
-        log_error("replication slot \"%s\" was created for plugin \"%s\", not for \"pgoutput\"",
-                  o->slot, s->plugin);
-        log_hint("A slot keeps its plugin for life: choose another slot.");
+    if (strcmp(s->plugin, library) != 0) {
+        log_error("replication slot \"%s\" was created for plugin \"%s\", not for \"%s\"", o->slot,
+                  s->plugin, library);
+        if (plugin_name_of_library(s->plugin) != PLUGIN_AS_SLOT)
+            log_hint("A slot keeps its plugin for life: choose another slot, or use -P %s.",
+                     s->plugin);
+        else
+            log_hint("That plugin cannot be read: choose another slot.");
         return OUTCOME_MISUSED;
     }
     return OUTCOME_OK;
@@ -87,7 +94,8 @@ static enum outcome check_kind(const struct slot *s, const struct options *o,
 static enum outcome check_two_phase(const struct slot *s, const struct options *o,
                                     const struct system *system)
 {
-    if (!s->two_phase || o->two_phase || system->version < 150000)
+    if (!s->two_phase || o->two_phase || system->version < 150000 ||
+        !plugin_of(o->plugin)->tells_prepared)
         return OUTCOME_OK;
     log_error("replication slot \"%s\" gives prepared transactions before they are committed",
               o->slot);
@@ -128,16 +136,17 @@ static void creation_command(const PGconn *walsender, const struct options *o, b
                              char *command, size_t size)
 {
     const char *temporary = o->temporary_slot ? " TEMPORARY" : "";
+    const char *library = plugin_of(o->plugin)->library;
 
     if (PQserverVersion(walsender) >= 170000)
         snprintf(command, size,
-                 "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput "
+                 "CREATE_REPLICATION_SLOT %s%s LOGICAL %s "
                  "(SNAPSHOT '%s', TWO_PHASE %s, FAILOVER %s)",
-                 o->slot, temporary, export ? "export" : "nothing", o->two_phase ? "true" : "false",
+                 o->slot, temporary, library, export ? "export" : "nothing", o->two_phase ? "true" : "false",
                  o->failover ? "true" : "false");
     else
-        snprintf(command, size, "CREATE_REPLICATION_SLOT %s%s LOGICAL pgoutput %s_SNAPSHOT%s",
-                 o->slot, temporary, export ? "EXPORT" : "NOEXPORT", o->two_phase ? " TWO_PHASE" : "");
+        snprintf(command, size, "CREATE_REPLICATION_SLOT %s%s LOGICAL %s %s_SNAPSHOT%s", o->slot,
+                 temporary, library, export ? "EXPORT" : "NOEXPORT", o->two_phase ? " TWO_PHASE" : "");
 }
 
 void slot_name_blockers(PGconn *sql, const char *waiting)
@@ -241,6 +250,8 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
         return outcome;
     }
     outcome = take_created(walsender, export, created);
+    if (outcome == OUTCOME_MISUSED)
+        plugin_hint_at_setting(sql, plugin_of(o->plugin));
     if (outcome == OUTCOME_OK)
         log_notice("created replication slot \"%s\" at " LSN_FMT, o->slot,
                    LSN_ARGS(created->consistent_point));

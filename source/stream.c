@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "source/connection.h"
+#include "source/plugin.h"
 #include "source/server_error.h"
 
 /* ---- the protocol's integers ---- */
@@ -38,6 +38,18 @@ static void hint_at_publication(void)
              "or leave the changes up to now out with -m latest-offset and no state file.");
 }
 
+/* The server repeats a plugin's warning for every row that it is about: once is enough. */
+static bool is_news(struct stream *s, const char *message)
+{
+    for (size_t i = 0; i < s->nwarnings; i++)
+        if (strcmp(s->warnings[i], message) == 0)
+            return false;
+    if (s->nwarnings == STREAM_MAX_WARNINGS)
+        return false;
+    s->warnings[s->nwarnings++] = xstrdup(message);
+    return true;
+}
+
 /*
  * PostgreSQL 18 does not fail on a publication that is not there at some point of the WAL: it
  * warns (SQLSTATE 55000) and leaves the changes out.  Seen here, it is as fatal as it is on 17.
@@ -45,6 +57,7 @@ static void hint_at_publication(void)
 static void on_notice(void *arg, const PGresult *result)
 {
     struct stream *s = arg;
+    const char *message, *severity;
 
     if (strcmp(result_sqlstate(result), "55000") == 0) {
         s->unpublished = true;
@@ -52,78 +65,32 @@ static void on_notice(void *arg, const PGresult *result)
         hint_at_publication();
         return;
     }
-    log_verbose("server: %s", PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY));
-}
-
-static void add_literal(struct buf *b, PGconn *conn, const char *text)
-{
-    char *quoted = PQescapeLiteral(conn, text, strlen(text));
-
-    if (!quoted)
-        log_out_of_memory();
-    buf_add_str(b, quoted);
-    PQfreemem(quoted);
-}
-
-static void add_option(struct buf *b, PGconn *conn, const char *name, size_t len, const char *value)
-{
-    char *copy = xstrndup(name, len);
-    char *quoted = PQescapeIdentifier(conn, copy, len);
-
-    if (!quoted)
-        log_out_of_memory();
-    buf_printf(b, ", %s ", quoted);
-    add_literal(b, conn, value);
-    PQfreemem(quoted);
-    free(copy);
-}
-
-/* publication_names is itself a list of identifiers inside of a literal. */
-static void add_publication(struct buf *b, PGconn *conn, const char *publication)
-{
-    char *quoted = PQescapeIdentifier(conn, publication, strlen(publication));
-
-    if (!quoted)
-        log_out_of_memory();
-    buf_add_str(b, ", publication_names ");
-    add_literal(b, conn, quoted);
-    PQfreemem(quoted);
-}
-
-/* Protocol version 1 says all that is printed; two-phase commit came with 3. */
-static void build_command(struct buf *b, PGconn *conn, const struct options *o, lsn_t start)
-{
-    buf_printf(b, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (proto_version '%d'", o->slot,
-               LSN_ARGS(start), o->two_phase ? 3 : 1);
-    add_publication(b, conn, o->publication);
-    if (o->messages)
-        buf_add_str(b, ", messages 'true'");
-    if (o->two_phase)
-        buf_add_str(b, ", two_phase 'on'");
-    for (size_t i = 0; i < o->plugin_options.count; i++) {
-        const char *text = o->plugin_options.items[i];
-        size_t len = strcspn(text, "=");
-
-        add_option(b, conn, text, len, text[len] ? text + len + 1 : "true");
-    }
-    buf_add(b, ")", 2);
+    message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    if (severity && strcmp(severity, "WARNING") == 0 && is_news(s, message ? message : ""))
+        log_warning("the server warns: %s", message);
+    else
+        log_verbose("server: %s", message ? message : "");
 }
 
 /* Before the stream and in it, these do not mean what they mean elsewhere. */
-static enum outcome stream_error(const PGconn *conn, const PGresult *result, const char *doing)
+static enum outcome stream_error(const struct stream *s, const PGresult *result, const char *doing)
 {
-    enum outcome outcome = server_error(conn, result, doing);
+    enum outcome outcome = server_error(s->conn, result, doing);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *sqlstate = result_sqlstate(result);
 
     if (strcmp(sqlstate, "42704") == 0) {
         hint_at_publication();
         return OUTCOME_POSITION_LOST;
     }
+    if (strcmp(sqlstate, "58P01") == 0 && message && strstr(message, s->plugin->library))
+        return outcome; /* the plugin's library is not there */
     if (strcmp(sqlstate, "55000") == 0 || strcmp(sqlstate, "58P01") == 0) {
         log_hint("The slot cannot give these changes any more: drop it and begin anew.");
         return OUTCOME_POSITION_LOST;
     }
-    if (strcmp(sqlstate, "XX000") == 0)
+    if (strcmp(sqlstate, "XX000") == 0 && s->plugin->publishes)
         log_hint("If a very large value is the reason, -o binary=true (PostgreSQL 14 and later) may "
                  "get past it.");
     return outcome;
@@ -151,26 +118,52 @@ static bool bound_loopback_window(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0;
 }
 
-enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start)
+static PGresult *ask(PGconn *conn, const struct options *o, const struct plugin_options *chosen,
+                     lsn_t start)
 {
     struct buf command;
     PGresult *result;
+
+    buf_init(&command, 256);
+    buf_printf(&command, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (", o->slot,
+               LSN_ARGS(start));
+    plugin_add_options(&command, conn, o, chosen);
+    if (command.data[command.len - 1] == '(')
+        command.len -= 2; /* none: the server takes no empty list */
+    else
+        buf_add_char(&command, ')');
+    buf_add_char(&command, '\0');
+    result = PQexec(conn, command.data);
+    buf_release(&command);
+    return result;
+}
+
+enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start)
+{
+    PGresult *result;
     enum outcome outcome = OUTCOME_OK;
+    struct plugin_options chosen = {0};
 
     *s = (struct stream){
-        .conn = conn, .received = start, .loopback = bound_loopback_window(PQsocket(conn))};
+        .conn = conn,
+        .plugin = plugin_of(o->plugin),
+        .received = start,
+        .loopback = bound_loopback_window(PQsocket(conn)),
+    };
     PQsetNoticeReceiver(conn, on_notice, s);
-    buf_init(&command, 256);
-    build_command(&command, conn, o, start);
-    result = PQexec(conn, command.data);
+    result = ask(conn, o, &chosen, start);
+    while (PQresultStatus(result) == PGRES_FATAL_ERROR && plugin_yields(o, &chosen, result)) {
+        PQclear(result);
+        result = ask(conn, o, &chosen, start);
+    }
     if (PQresultStatus(result) != PGRES_COPY_BOTH)
-        outcome = stream_error(conn, result, "start streaming");
+        outcome = stream_error(s, result, "start streaming");
     else if (PQsetnonblocking(conn, 1) != 0)
         outcome = server_error(conn, NULL, "start streaming");
     else
         log_verbose("streaming from " LSN_FMT, LSN_ARGS(start));
+    s->nan_is_null = plugin_nan_is_null(o, &chosen);
     PQclear(result);
-    buf_release(&command);
     return outcome;
 }
 
@@ -184,7 +177,7 @@ bool stream_read(struct stream *s)
 /* XLogData: 'w', Int64 start of the change, Int64 WAL end (the same), Int64 clock, payload. */
 enum { DATA_HEADER = 25, KEEPALIVE_SIZE = 18 };
 
-static bool parse_data(struct stream *s, struct stream_message *m, const char *p, size_t len)
+static bool parse_data(struct stream *s, struct stream_message *m, char *p, size_t len)
 {
     if (len < DATA_HEADER)
         return false;
@@ -199,7 +192,7 @@ static bool parse_data(struct stream *s, struct stream_message *m, const char *p
 }
 
 /* Keepalive: 'k', Int64 WAL end, Int64 clock, Byte1 reply requested. */
-static bool parse_keepalive(struct stream *s, struct stream_message *m, const char *p, size_t len)
+static bool parse_keepalive(struct stream *s, struct stream_message *m, char *p, size_t len)
 {
     if (len != KEEPALIVE_SIZE)
         return false;
@@ -226,7 +219,7 @@ static enum stream_step ended(struct stream *s, enum outcome *outcome)
     if (result && PQresultStatus(result) == PGRES_FATAL_ERROR) {
         sqlstate = result_sqlstate(result);
         if (*sqlstate) {
-            *outcome = stream_error(s->conn, result, "read the stream");
+            *outcome = stream_error(s, result, "read the stream");
             PQclear(result);
             return *outcome == OUTCOME_UNAVAILABLE ? STREAM_ENDED : STREAM_FAILED;
         }
@@ -331,5 +324,7 @@ void stream_close(struct stream *s)
     if (s->buffer)
         PQfreemem(s->buffer);
     PQfinish(s->conn);
+    for (size_t i = 0; i < s->nwarnings; i++)
+        free(s->warnings[i]);
     *s = (struct stream){0};
 }

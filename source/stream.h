@@ -12,25 +12,35 @@
 
 #include "cdcdump.h"
 #include "cli/options.h"
+#include "source/plugin.h"
+
+enum { STREAM_MAX_WARNINGS = 64 };
 
 struct stream {
+    const struct plugin *plugin;
     PGconn *conn;   /* owned; NULL when not connected */
     char *buffer;   /* the message that stream_next() returned last: libpq's memory */
     lsn_t received; /* highest position the server has spoken of: nothing above it is fed back */
     bool loopback;    /* over TCP within this machine; the receive window is small then */
     bool unpublished; /* the server has said that it leaves changes out: see stream.c */
+    bool nan_is_null; /* the plugin gives NaN and infinities as null: see source/plugin.h */
+    char *warnings[STREAM_MAX_WARNINGS]; /* of the server, each said once */
+    size_t nwarnings;
 };
 
 enum stream_kind { STREAM_DATA, STREAM_KEEPALIVE };
 
-/* One message.  Borrows from the stream until the next stream_next(). */
+/*
+ * One message.  The payload is the stream's until the next stream_next(), and whoever reads it may
+ * rewrite it.
+ */
 struct stream_message {
     enum stream_kind kind;
     lsn_t lsn;       /* data: where the change is; 0 = the server did not say */
     lsn_t wal_end;   /* keepalive: all that committed before it has been sent */
     usec_t sent;     /* the server's clock */
     bool wants_reply; /* keepalive: the server wants feedback at once */
-    const char *payload;
+    char *payload;
     size_t len;
 };
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "source/plugin.h"
 
 static bool asks_for_origin(const struct options *o)
 {
@@ -14,6 +15,7 @@ static bool asks_for_origin(const struct options *o)
 
 enum outcome version_check(int server_version, const struct options *o)
 {
+    bool publishes = plugin_of(o->plugin)->publishes;
     const struct {
         bool asked;
         int major;
@@ -21,10 +23,10 @@ enum outcome version_check(int server_version, const struct options *o)
     } needs[] = {
         {true, 12, "cdcdump"},
         {o->chunk_key != NULL, 13, "--chunk-key"}, /* FETCH FIRST … WITH TIES */
-        {o->messages, 14, "--messages"},
-        {o->binary, 14, "-o binary"},
+        {o->messages && publishes, 14, "--messages"},
+        {o->binary && publishes, 14, "-o binary"},
         {o->two_phase, 15, "--two-phase"},
-        {asks_for_origin(o), 16, "-o origin"},
+        {asks_for_origin(o) && publishes, 16, "-o origin"},
         {o->failover, 17, "--failover"},
     };
 

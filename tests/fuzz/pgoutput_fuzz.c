@@ -66,10 +66,10 @@ static void read_event(const struct event *e)
 }
 
 /* Decodes one message in a block of its own size. */
-static bool decode(struct pgoutput *d, const void *bytes, size_t len)
+static bool decode(struct decoder *d, const void *bytes, size_t len)
 {
     char *block = malloc(len ? len : 1);
-    const char *start;
+    char *start;
     struct event e;
     bool decoded;
 
@@ -78,7 +78,7 @@ static bool decode(struct pgoutput *d, const void *bytes, size_t len)
     start = len ? block : block + 1; /* malloc(0) has a byte that may be read */
     if (len)
         memcpy(block, bytes, len);
-    decoded = pgoutput_decode(d, 1, start, len, &e);
+    decoded = decoder_take(d, 1, start, len, &e) == OUTCOME_OK;
     if (decoded)
         read_event(&e);
     free(block);
@@ -86,7 +86,7 @@ static bool decode(struct pgoutput *d, const void *bytes, size_t len)
 }
 
 /* A relation of two columns, with the first as its key, and one of none. */
-static void begin(struct pgoutput *d, unsigned what)
+static void begin(struct decoder *d, unsigned what)
 {
     static const char two[] = "R\0\0\0\1s\0t\0d\0\2\1a\0\0\0\0\x19\xff\xff\xff\xff"
                               "\0b\0\0\0\0\x19\xff\xff\xff\xff";
@@ -108,21 +108,21 @@ static void begin(struct pgoutput *d, unsigned what)
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     const unsigned char *end = data + size;
-    struct pgoutput d;
+    struct decoder *d;
     bool decoded = true;
 
     if (size == 0)
         return 0;
-    pgoutput_init(&d, 0);
-    begin(&d, *data++);
+    d = decoder_new(&(struct decoder_setup){.kind = &decoder_pgoutput});
+    begin(d, *data++);
     while (decoded && data < end) {
         size_t len = *data++;
 
         if (len > (size_t)(end - data))
             len = (size_t)(end - data);
-        decoded = decode(&d, data, len);
+        decoded = decode(d, data, len);
         data += len;
     }
-    pgoutput_release(&d);
+    decoder_free(d);
     return 0;
 }

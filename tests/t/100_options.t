@@ -76,7 +76,7 @@ misused([qw(-S s -m x)], qq(invalid startup mode "x": must be one of $modes), 'a
 misused([qw(-S s --startup-mode=)], qq(invalid startup mode "": must be one of $modes), 'an empty mode');
 misused([qw(-S s -m Never)], qq(invalid startup mode "Never": must be one of $modes), 'modes are case-sensitive');
 for (
-    [-P => 'plugin', 'pgoutput'], ['-F' => 'format', 'ndjson'], [-e => 'envelope', 'debezium, plain'],
+    [-P => 'plugin', 'pgoutput, wal2json, wal2json_rds, wal2json_streaming, wal2json_rds_streaming, decoderbufs, test_decoding'], ['-F' => 'format', 'ndjson'], [-e => 'envelope', 'debezium, plain'],
     ['--types' => 'types profile', 'readable'],
     ['--publication-mode' => 'publication mode', 'filtered, all-tables, existing'],
     ['--ack-mode' => 'ack mode', 'written, read'], ['--snapshot' => 'snapshot mode', 'consistent, incremental'],
@@ -134,11 +134,11 @@ for my $delimiter ('', '\\', '\\q', '\\x', 'a\\', '\\n', "a\nb", '\\x0a') {
     misused([qw(-S s -m never -K), $delimiter], qq(invalid key delimiter "$delimiter"), 'key delimiter ' . ($delimiter =~ s/\n/<newline>/r),
         'HINT:  Give one or more characters other than a newline; \\t, \\r, \\\\, \\0 and \\xHH are understood.');
 }
-misused([qw(-S s -m never -o), $_], 'plugin option "' . s/=.*//r . '" is set by cdcdump itself', "-o $_",
+misused([qw(-S s -m never -P pgoutput -o), $_], 'plugin option "' . s/=.*//r . '" is set by cdcdump itself', "-o $_",
     'HINT:  Use --publication, --messages or --two-phase.  Transactions are read when they have committed; '
     . 'streaming of unfinished ones is not supported.')
     for 'proto_version=2', 'publication_names=p', 'messages', 'two_phase=on', 'streaming=parallel';
-misused([qw(-S s -m never -o), $_], 'unrecognized plugin option "' . $_ . '"', "-o $_",
+misused([qw(-S s -m never -P pgoutput -o), $_], 'unrecognized plugin option "' . $_ . '"', "-o $_",
     'HINT:  pgoutput knows binary (14+) and origin (16+).')
     for 'include-xids=1', 'bin', 'binaryx=true', '=true';
 misused([qw(-S s -m never), '--file='], 'the output file has an empty name', 'an empty file name');

@@ -315,7 +315,7 @@ if ($version >= 17) {
     ok($pg->slot('fo')->{failover}, 'the slot is one');
 }
 sql(q(SELECT pg_create_logical_replication_slot('foreign_plugin', 'test_decoding'); SELECT pg_create_physical_replication_slot('physical')));
-refused(2, qr/^cdcdump: error: replication slot "foreign_plugin" was created for plugin "test_decoding", not for "pgoutput"$/m, 'a slot of another plugin', qw(-S foreign_plugin));
+refused(2, qr/^cdcdump: error: replication slot "foreign_plugin" was created for plugin "test_decoding", not for "pgoutput"$/m, 'a slot of another plugin', qw(-S foreign_plugin -P pgoutput));
 refused(2, qr/^cdcdump: error: replication slot "physical" is a physical slot$/m, 'a physical slot', qw(-S physical));
 refused(2, qr/^cdcdump: error: replication slot "p0" belongs to database "shop", not to "slots"$/m, 'a slot of another database', qw(-S p0));
 

@@ -123,7 +123,7 @@ static char *copy_bytes(const char *bytes, size_t len)
 }
 
 /* Where a payload of that block begins: at its end if it is empty, for malloc(0) has one byte. */
-static const char *start_of(const char *block, size_t len)
+static char *start_of(char *block, size_t len)
 {
     return len ? block : block + 1;
 }
@@ -194,7 +194,7 @@ enum { REFUSED = 100, REFUSED_TOO_EARLY };
 #define LSN_TEXT "16/B374D848"
 
 struct session {
-    struct pgoutput decoder;
+    struct decoder *decoder;
     struct event event;
     struct payload message; /* decoded last; the event borrows from it */
     lsn_t lsn;
@@ -203,21 +203,21 @@ struct session {
 static void session_start(struct session *s, lsn_t last_commit)
 {
     *s = (struct session){.lsn = LSN};
-    pgoutput_init(&s->decoder, last_commit);
+    s->decoder = decoder_new(&(struct decoder_setup){.kind = &decoder_pgoutput, .last_commit = last_commit});
 }
 
 static void session_end(struct session *s)
 {
-    pgoutput_release(&s->decoder);
+    decoder_free(s->decoder);
     free(s->message.bytes);
     s->message.bytes = NULL;
 }
 
 /* Decodes the len bytes of a block; what the decoder leaves unset in the event shows. */
-static bool decode(struct session *s, const char *block, size_t len)
+static bool decode(struct session *s, char *block, size_t len)
 {
     memset(&s->event, 0xa5, sizeof s->event);
-    return pgoutput_decode(&s->decoder, s->lsn, start_of(block, len), len, &s->event);
+    return decoder_take(s->decoder, s->lsn, start_of(block, len), len, &s->event) == OUTCOME_OK;
 }
 
 /* Decodes all messages of a notation: the kind of the last one's event, or how it was refused. */
@@ -344,7 +344,7 @@ static void test_commit(void)
        t->xid == 42 && t->commit_time == INT64_C(946684801000000) && t->previous_commit == 0x500,
        "... tells of the whole transaction");
     ok(t->changed && !t->gid && !t->prepared, "... which has changed something");
-    ok(s.decoder.last_commit == UINT64_C(0x1a00001000), "... and is the last one now");
+    ok(s.decoder->last_commit == UINT64_C(0x1a00001000), "... and is the last one now");
     gives(&s, "B 8:1a00001100 8:0 4:2b", EVENT_BEGIN, "the next Begin");
     ok(s.event.transaction->previous_commit == UINT64_C(0x1a00001000), "... knows it");
     ok(!s.event.transaction->changed && s.event.transaction->end_lsn == 0 &&
@@ -382,7 +382,7 @@ static void test_contents(void)
         session_start(&s, 0x500);
         right = run(&s, spec) == EVENT_COMMIT &&
                 s.event.transaction->changed == contents[i].changed &&
-                s.decoder.last_commit == expected && run(&s, BEGIN) == EVENT_BEGIN &&
+                s.decoder->last_commit == expected && run(&s, BEGIN) == EVENT_BEGIN &&
                 s.event.transaction->previous_commit == expected && !s.event.transaction->changed;
         ok(right, "a transaction with %s has %s", contents[i].name,
            contents[i].changed ? "changed" : "not changed");
@@ -397,7 +397,7 @@ static void test_restart(void)
 
     session_start(&s, 0);
     run(&s, BEGIN " | " ITEM " | " INSERT " | " COMMIT " | B 8:1a00001100 8:0 4:2b | " INSERT);
-    pgoutput_restart(&s.decoder);
+    decoder_restart(s.decoder);
     gives(&s, "M 1:0 8:1 'p' =x", EVENT_MESSAGE, "a new connection starts outside of transactions");
     gives(&s, "B 8:1a00001100 8:0 4:2b", EVENT_BEGIN, "... whatever was open");
     ok(s.event.transaction->previous_commit == UINT64_C(0x1a00001000) &&
@@ -405,7 +405,7 @@ static void test_restart(void)
     run(&s, ITEM);
     ok(s.event.relation->index == 0 && s.event.relation->version == 1,
        "relations are known across connections");
-    pgoutput_restart(&s.decoder);
+    decoder_restart(s.decoder);
     ok(run(&s, INSERT) == REFUSED && strstr(logged(), "outside of a transaction"),
        "no change before the next Begin");
     session_end(&s);
@@ -561,7 +561,7 @@ static void test_same_relation(void)
     gives(&s, ITEM, EVENT_NONE, "again, after that: nothing");
     ok(r->version == 1 && r->index == 0 && r->described && r->captured && r->columns[1].excluded,
        "... and what the catalog has said stays");
-    pgoutput_restart(&s.decoder);
+    decoder_restart(s.decoder);
     gives(&s, BEGIN " | " ITEM, EVENT_NONE, "again, in another connection: nothing");
     ok(r->version == 1 && r->described, "... new, either");
     session_end(&s);
@@ -640,11 +640,11 @@ static bool describe_many(struct session *s, const char *suffix, int expected)
 static bool find_many(struct session *s, uint32_t first_version, const char *suffix)
 {
     for (unsigned i = 0; i < MANY; i++) {
-        const struct relation *r = relations_find(&s->decoder.relations, many_oid(i));
+        const struct relation *r = relations_find(&s->decoder->relations, many_oid(i));
         char *name = xasprintf("t%u%s", i, suffix);
         bool right = r && r->oid == many_oid(i) && r->index == i &&
                      r->version == first_version + i && strcmp(r->name, name) == 0 &&
-                     s->decoder.relations.by_index[i] == r;
+                     s->decoder->relations.by_index[i] == r;
 
         free(name);
         if (!right)
@@ -659,13 +659,13 @@ static void test_many_relations(void)
 
     session_start(&s, 0);
     ok(describe_many(&s, "", EVENT_RELATION), "%d relations", MANY);
-    ok(s.decoder.relations.count == MANY && find_many(&s, 1, ""), "... are all known");
+    ok(s.decoder->relations.count == MANY && find_many(&s, 1, ""), "... are all known");
     ok(describe_many(&s, "", EVENT_NONE) && find_many(&s, 1, ""), "... and the same, once more");
-    ok(!relations_find(&s.decoder.relations, 7) && !relations_find(&s.decoder.relations, 16385),
+    ok(!relations_find(&s.decoder->relations, 7) && !relations_find(&s.decoder->relations, 16385),
        "... and no others are");
     ok(describe_many(&s, "x", EVENT_RELATION) && find_many(&s, MANY + 1, "x"),
        "... and all renamed: new versions, the old indexes");
-    ok(s.decoder.relations.count == MANY, "... and no more of them");
+    ok(s.decoder->relations.count == MANY, "... and no more of them");
     session_end(&s);
 }
 
@@ -807,7 +807,7 @@ static void test_change_event(void)
     ok(s.event.lsn == s.lsn && s.event.change.lsn == s.lsn, "... has its own LSN");
     ok(s.event.transaction && s.event.transaction->xid == 42 && s.event.transaction->changed,
        "... and its transaction, which has changed now");
-    ok(s.event.change.relation == s.decoder.relations.by_index[1], "... and its relation");
+    ok(s.event.change.relation == s.decoder->relations.by_index[1], "... and its relation");
     ok(s.event.change.new_row[1].data == s.message.bytes + 19, "... and borrows its values");
     run(&s, "D 4:64 K 2:3 t =1 n n");
     ok(s.event.change.op == OP_DELETE && !s.event.change.new_row, "a deletion has no new row");
@@ -902,7 +902,7 @@ static void test_truncate(void)
 
     session_start(&s, 0);
     run(&s, ITEM " | " EVERYTHING " | " NOTHING " | " BEGIN);
-    all = s.decoder.relations.by_index;
+    all = s.decoder->relations.by_index;
     gives(&s, "T 4:0 1:0", EVENT_TRUNCATE, "a truncation of nothing");
     ok(s.event.ntruncated == 0 && s.event.transaction && s.event.transaction->xid == 42,
        "... in its transaction");
@@ -1188,7 +1188,7 @@ static void script_release(struct script *script)
 }
 
 /* Decodes the script up to message i, which stands in the block in place of its own. */
-static bool accepts(const struct script *script, size_t i, const char *block, size_t len)
+static bool accepts(const struct script *script, size_t i, char *block, size_t len)
 {
     struct session s;
     bool accepted = true;
@@ -1455,7 +1455,7 @@ static size_t decode_mutated(const struct script *script, size_t i, const struct
 
     session_start(&s, 0);
     for (; j < script->n && *right; j++) {
-        const char *bytes = j == i ? block : script->messages[j].bytes;
+        char *bytes = j == i ? block : script->messages[j].bytes;
         size_t len = j == i ? mutated->len : script->messages[j].len;
 
         if (!decode(&s, bytes, len))

@@ -1,0 +1,860 @@
+#include "decode/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+enum { LOOK_AGAIN_USEC = 1000000 };
+
+/* A column as messages name it. */
+struct named_column {
+    char *name;
+    uint32_t name_len;
+    char *type; /* as sent last; NULL = not yet */
+    uint32_t type_len;
+    uint32_t type_oid; /* likewise; 0 = not said */
+    uint16_t position; /* among the relation's columns */
+    bool left_out;     /* has no place among them */
+    bool identity;
+    bool candidate;
+    bool nullable;
+    bool toastable;
+    bool number;
+    bool warned; /* a lost value has been warned about */
+};
+
+/* A table under the name that messages have for it. */
+struct table {
+    char *schema;
+    char *name;
+    uint32_t schema_len;
+    uint32_t name_len;
+    struct relation *relation; /* that its rows are given as; NULL until looked at */
+    uint32_t version;          /* of the relation, that the columns here were made for */
+    uint32_t generation;       /* when the catalogs were asked last */
+    bool elsewhere;
+    bool full; /* old rows are whole, but for nulls */
+    uint32_t since;
+    struct named_column *columns; /* in the order of messages */
+    uint16_t ncolumns;
+};
+
+struct tables {
+    unsigned ways;
+    struct table **all;
+    uint32_t count;
+    struct table **buckets; /* open addressing; NULL = free */
+    uint32_t nbuckets;      /* a power of two, or 0 */
+    struct table *last;
+    uint32_t generation; /* counts up when what is known may be out of date */
+    bool suspect;
+    bool warned; /* that a null may be a lost number */
+    usec_t since;        /* ticks when it counted up last */
+    uint32_t nameless;   /* OIDs given to tables that are no more */
+};
+
+struct tables *tables_new(unsigned ways)
+{
+    struct tables *ts = xcalloc(1, sizeof *ts);
+
+    ts->ways = ways;
+    ts->generation = 1;
+    return ts;
+}
+
+static void clear_columns(struct table *t)
+{
+    for (int i = 0; i < t->ncolumns; i++) {
+        free(t->columns[i].name);
+        free(t->columns[i].type);
+    }
+    free(t->columns);
+    t->columns = NULL;
+    t->ncolumns = 0;
+}
+
+void tables_free(struct tables *ts)
+{
+    if (!ts)
+        return;
+    for (uint32_t i = 0; i < ts->count; i++) {
+        clear_columns(ts->all[i]);
+        free(ts->all[i]->schema);
+        free(ts->all[i]->name);
+        free(ts->all[i]);
+    }
+    free(ts->all);
+    free(ts->buckets);
+    free(ts);
+}
+
+void description_release(struct description *d)
+{
+    for (int i = 0; i < d->ncolumns; i++) {
+        free(d->columns[i].name);
+        free(d->columns[i].type);
+        free(d->columns[i].bare_type);
+    }
+    free(d->columns);
+    free(d->schema);
+    free(d->name);
+    *d = (struct description){0};
+}
+
+/* ---- when the catalogs are to be asked again ---- */
+
+/*
+ * A message that can be read in two ways is read by what the catalogs say, and they are asked at
+ * most once a second, or when a transaction has passed that may have changed them.
+ */
+void tables_transaction_begins(struct tables *ts)
+{
+    usec_t now = clock_ticks();
+
+    if (!ts->suspect && now - ts->since < LOOK_AGAIN_USEC)
+        return;
+    ts->suspect = false;
+    ts->since = now;
+    ts->generation++;
+}
+
+void tables_transaction_ends(struct tables *ts, bool changed)
+{
+    ts->suspect |= !changed;
+}
+
+/* ---- tables by name ---- */
+
+static bool is_named(const struct table *t, struct slice schema, struct slice name)
+{
+    return t->name_len == name.len && t->schema_len == schema.len &&
+           memcmp(t->name, name.data, name.len) == 0 &&
+           memcmp(t->schema, schema.data, schema.len) == 0;
+}
+
+/* FNV-1a */
+static uint32_t hash(uint32_t h, const char *bytes, uint32_t len)
+{
+    for (uint32_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)bytes[i]) * 16777619u;
+    return (h ^ 0xff) * 16777619u;
+}
+
+static uint32_t hash_names(struct slice schema, struct slice name)
+{
+    return hash(hash(2166136261u, schema.data, schema.len), name.data, name.len);
+}
+
+static struct table **bucket(struct table **buckets, uint32_t nbuckets, struct slice schema,
+                             struct slice name)
+{
+    for (uint32_t i = hash_names(schema, name);; i++) {
+        struct table **b = &buckets[i & (nbuckets - 1)];
+
+        if (!*b || is_named(*b, schema, name))
+            return b;
+    }
+}
+
+/* Keeps the buckets at most half full. */
+static void grow(struct tables *ts)
+{
+    uint32_t nbuckets = ts->nbuckets ? 2 * ts->nbuckets : 64;
+    struct table **buckets;
+
+    if (2 * (ts->count + 1) <= ts->nbuckets)
+        return;
+    buckets = xcalloc(nbuckets, sizeof(*buckets));
+    for (uint32_t i = 0; i < ts->count; i++) {
+        struct table *t = ts->all[i];
+
+        *bucket(buckets, nbuckets, (struct slice){t->schema, t->schema_len},
+                (struct slice){t->name, t->name_len}) = t;
+    }
+    free(ts->buckets);
+    ts->buckets = buckets;
+    ts->nbuckets = nbuckets;
+    ts->all = realloc(ts->all, nbuckets / 2 * sizeof(*ts->all));
+    if (!ts->all)
+        log_out_of_memory();
+}
+
+static struct table *find(struct tables *ts, struct slice schema, struct slice name)
+{
+    struct table **b, *t;
+
+    if (ts->last && is_named(ts->last, schema, name))
+        return ts->last;
+    grow(ts);
+    b = bucket(ts->buckets, ts->nbuckets, schema, name);
+    if (!*b) {
+        t = xcalloc(1, sizeof *t);
+        t->schema = xstrndup(schema.data, schema.len);
+        t->schema_len = schema.len;
+        t->name = xstrndup(name.data, name.len);
+        t->name_len = name.len;
+        ts->all[ts->count++] = *b = t;
+    }
+    ts->last = *b;
+    return *b;
+}
+
+/* ---- a message beside what is known ---- */
+
+static bool has_name(const struct named_column *c, const struct sent_column *sent)
+{
+    return c->name_len == sent->name.len && memcmp(c->name, sent->name.data, c->name_len) == 0;
+}
+
+static uint32_t without_modifier(const char *type, uint32_t len)
+{
+    const char *end = len ? memchr(type, '(', len) : NULL;
+
+    return end ? (uint32_t)(end - type) : len;
+}
+
+/* Old rows may lack the modifier. */
+static bool has_type(const struct named_column *c, const struct sent_column *sent, bool old)
+{
+    uint32_t len = old ? without_modifier(sent->type.data, sent->type.len) : sent->type.len;
+    uint32_t have = old && c->type ? without_modifier(c->type, c->type_len) : c->type_len;
+
+    if (!c->type || c->type_oid != sent->type_oid)
+        return false;
+    if (old && sent->type_oid && (len == 0 || have == 0))
+        return true; /* decoderbufs has the types of new rows only */
+    return have == len && (len == 0 || memcmp(c->type, sent->type.data, len) == 0);
+}
+
+/* The column that was sent; messages have them in order, so *next is where it should be. */
+static struct named_column *locate(const struct table *t, const struct sent_column *sent, bool old,
+                                   uint16_t *next)
+{
+    for (uint16_t n = 0; n < t->ncolumns; n++) {
+        uint16_t i = (uint16_t)((*next + n) % t->ncolumns);
+        struct named_column *c = &t->columns[i];
+
+        if (!has_name(c, sent))
+            continue;
+        *next = (uint16_t)(i + 1);
+        return has_type(c, sent, old) ? c : NULL;
+    }
+    return NULL;
+}
+
+/* How a message fits what is known of its table. */
+enum fit {
+    FITS,
+    FITS_NOT,   /* other columns: the catalogs have to be asked */
+    FITS_MAYBE, /* may be read otherwise, if the table is not what it was */
+};
+
+static void warn_lost(bool *warned, const char *what, const struct table *t,
+                      const struct named_column *c)
+{
+    if (*warned)
+        return;
+    *warned = true;
+    log_warning("%s column \"%s\" of table \"%s.%s\"", what, c->name, t->schema, t->name);
+    log_detail("This version of plugin wal2json sends numbers that are NaN or infinite as null; from "
+               "2.6 on it has a way to send them.");
+}
+
+/* A null that cannot be one is a number that the plugin has no text for; another may be one. */
+static void mark_lost(struct tables *ts, const struct decoder *d, const struct table *t,
+                      struct named_column *c, const struct sent_column *sent, bool old,
+                      struct value *v)
+{
+    bool nullable = sent->nullable == NULLABLE_NOT_SAID ? c->nullable : sent->nullable == NULLABLE_YES;
+
+    if (!d->nan_is_null || !c->number)
+        return;
+    if (nullable && !old) {
+        warn_lost(&ts->warned, "a null may stand for NaN or infinity, first in", t, c);
+        return;
+    }
+    v->kind = VALUE_UNCHANGED;
+    warn_lost(&c->warned, "the plugin has not sent a value that is NaN or infinite, of", t, c);
+}
+
+/* Lays what was sent onto the relation's columns, all of which are VALUE_ABSENT before. */
+static bool place(struct tables *ts, const struct decoder *d, const struct table *t,
+                  const struct sent_row *sent, bool old, struct value *row)
+{
+    uint16_t next = 0;
+
+    for (int i = 0; i < t->relation->ncolumns; i++)
+        row[i] = (struct value){.kind = VALUE_ABSENT};
+    for (uint32_t j = 0; j < sent->n; j++) {
+        struct named_column *c = locate(t, &sent->columns[j], old, &next);
+
+        if (!c)
+            return false;
+        if (c->left_out)
+            continue;
+        if (row[c->position].kind != VALUE_ABSENT)
+            return false; /* named twice */
+        row[c->position] = sent->columns[j].value;
+        if (sent->columns[j].value.kind == VALUE_NULL)
+            mark_lost(ts, d, t, c, &sent->columns[j], old, &row[c->position]);
+    }
+    return true;
+}
+
+static enum fit place_new(struct tables *ts, const struct decoder *d, const struct table *t,
+                          const struct sent_change *c)
+{
+    bool omits = c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED);
+    enum fit fit = FITS;
+
+    if (!place(ts, d, t, &c->new_row, false, d->new_row))
+        return FITS_NOT;
+    for (int i = 0; i < t->ncolumns; i++) {
+        const struct named_column *column = &t->columns[i];
+
+        if (column->left_out || d->new_row[column->position].kind != VALUE_ABSENT)
+            continue;
+        if (!omits || !column->toastable)
+            return FITS_NOT;
+        d->new_row[column->position].kind = VALUE_UNCHANGED;
+        fit = FITS_MAYBE; /* or the column has been dropped */
+    }
+    return fit;
+}
+
+/* What the columns of an old row say of the replica identity that it was written with. */
+struct old_look {
+    bool more_than_key; /* a column that no key could have */
+    bool outside;       /* a column outside of the identity as it is known */
+    bool whole_key;     /* every column of that identity */
+};
+
+static struct old_look look_at_old(const struct table *t, const struct value *row)
+{
+    struct old_look look = {.whole_key = true};
+
+    for (int i = 0; i < t->ncolumns; i++) {
+        const struct named_column *c = &t->columns[i];
+        bool sent = !c->left_out && row[c->position].kind != VALUE_ABSENT;
+
+        look.more_than_key |= sent && !c->candidate;
+        look.outside |= sent && !c->identity;
+        look.whole_key &= sent || !c->identity || c->left_out;
+    }
+    return look;
+}
+
+static bool has_more_than_key(const struct table *t)
+{
+    for (int i = 0; i < t->ncolumns; i++)
+        if (!t->columns[i].candidate && !t->columns[i].left_out)
+            return true;
+    return false;
+}
+
+/* Whether the identity was the same when the transaction ran. */
+static bool was_so_before(const struct table *t, uint32_t xid)
+{
+    enum { FIRST_NORMAL = 3 };
+
+    return t->since < FIRST_NORMAL || (xid && (int32_t)(xid - t->since) > 0);
+}
+
+/*
+ * Old rows lack what is null and what is not part of the identity, and the two look alike.  A column
+ * that could not be part of any key tells that the row is whole; a key alone may be either.
+ */
+static enum fit place_old(struct tables *ts, const struct decoder *d, const struct table *t,
+                          const struct sent_change *c, enum old_row *kind)
+{
+    struct old_look look;
+    bool doubtful;
+
+    *kind = OLD_NONE;
+    if (c->old_row.n == 0)
+        return FITS;
+    if (!place(ts, d, t, &c->old_row, true, d->old_row))
+        return FITS_NOT;
+    look = look_at_old(t, d->old_row);
+    doubtful = t->full ? !look.more_than_key && has_more_than_key(t) : look.outside || !look.whole_key;
+    if (t->full)
+        *kind = doubtful && !was_so_before(t, d->transaction.xid) ? OLD_KEY : OLD_FULL;
+    else
+        *kind = look.more_than_key && look.outside ? OLD_FULL : OLD_KEY;
+    return doubtful ? FITS_MAYBE : FITS;
+}
+
+static enum fit try(struct tables *ts, const struct decoder *d, const struct table *t,
+                    const struct sent_change *c, enum old_row *old_kind)
+{
+    enum fit fit = FITS, old;
+
+    if (!t->relation || t->version != t->relation->version)
+        return FITS_NOT;
+    if (c->op != OP_DELETE)
+        fit = place_new(ts, d, t, c);
+    if (fit == FITS_NOT)
+        return fit;
+    old = place_old(ts, d, t, c, old_kind);
+    return old > fit || old == FITS_NOT ? old : fit;
+}
+
+/* ---- what the catalogs say, beside the message ---- */
+
+/* A column of the relation that is to be made: of the message, of the catalogs, known, or several. */
+struct source {
+    const struct sent_column *sent;
+    const struct described_column *described;
+    const struct named_column *known;
+};
+
+struct sources {
+    struct source *list;
+    uint16_t n;
+    uint16_t cap;
+};
+
+static void add_source(struct sources *s, struct source source)
+{
+    if (s->n < s->cap)
+        s->list[s->n++] = source;
+}
+
+static const struct described_column *described(const struct description *x, const char *name,
+                                                size_t len)
+{
+    for (int i = 0; i < x->ncolumns; i++)
+        if (strlen(x->columns[i].name) == len && memcmp(x->columns[i].name, name, len) == 0)
+            return &x->columns[i];
+    return NULL;
+}
+
+static const struct sent_column *sent_as(const struct sent_row *row, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (uint32_t i = 0; i < row->n; i++)
+        if (row->columns[i].name.len == len && memcmp(row->columns[i].name.data, name, len) == 0)
+            return &row->columns[i];
+    return NULL;
+}
+
+static bool is_in(const struct sources *s, const char *name, size_t len)
+{
+    for (int i = 0; i < s->n; i++) {
+        const struct source *x = &s->list[i];
+        struct slice have = x->sent    ? x->sent->name
+                            : x->known ? (struct slice){x->known->name, x->known->name_len}
+                                       : (struct slice){x->described->name,
+                                                        (uint32_t)strlen(x->described->name)};
+
+        if (have.len == len && memcmp(have.data, name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Columns that are not in the message, and that it may have left out, come before `until`. */
+static void add_omitted(struct sources *s, const struct table *t, const struct description *x,
+                        const struct sent_row *row, struct slice until)
+{
+    int n = t->relation ? t->ncolumns : x->ncolumns;
+
+    for (int i = 0; i < n; i++) {
+        const struct named_column *known = t->relation ? &t->columns[i] : NULL;
+        const char *name = known ? known->name : x->columns[i].name;
+        const struct described_column *desc = described(x, name, strlen(name));
+
+        if (until.data && strlen(name) == until.len && memcmp(name, until.data, until.len) == 0)
+            return;
+        if (desc && desc->toastable && !sent_as(row, name) && !is_in(s, name, strlen(name)))
+            add_source(s, (struct source){.described = desc, .known = known});
+    }
+}
+
+static bool names_column(const struct table *t, const struct description *x, struct slice name)
+{
+    for (int i = 0; t->relation && i < t->ncolumns; i++)
+        if (t->columns[i].name_len == name.len &&
+            memcmp(t->columns[i].name, name.data, name.len) == 0)
+            return true;
+    return !t->relation && described(x, name.data, name.len);
+}
+
+/* The row is complete, or lacks what can be stored out of line. */
+static void sources_of_new(struct sources *s, const struct table *t, const struct description *x,
+                           const struct sent_row *row, bool omits)
+{
+    for (uint32_t j = 0; j < row->n; j++) {
+        const struct sent_column *sent = &row->columns[j];
+
+        if (is_in(s, sent->name.data, sent->name.len))
+            continue;
+        if (omits && names_column(t, x, sent->name))
+            add_omitted(s, t, x, row, sent->name);
+        add_source(s, (struct source){.sent = sent,
+                                      .described = described(x, sent->name.data, sent->name.len)});
+    }
+    if (omits)
+        add_omitted(s, t, x, row, (struct slice){NULL, 0});
+}
+
+/* Without a new row: the columns that are known, and those of the old row. */
+static void sources_of_rest(struct sources *s, const struct table *t, const struct description *x,
+                            const struct sent_row *old)
+{
+    for (int i = 0; t->relation && i < t->ncolumns; i++) {
+        const struct named_column *known = &t->columns[i];
+
+        add_source(s, (struct source){.sent = sent_as(old, known->name),
+                                      .described = described(x, known->name, known->name_len),
+                                      .known = known});
+    }
+    for (int i = 0; !t->relation && i < x->ncolumns; i++)
+        add_source(s, (struct source){.sent = sent_as(old, x->columns[i].name),
+                                      .described = &x->columns[i]});
+    for (uint32_t j = 0; j < old->n; j++)
+        if (!is_in(s, old->columns[j].name.data, old->columns[j].name.len))
+            add_source(s, (struct source){.sent = &old->columns[j]});
+}
+
+/* ---- types ---- */
+
+/* Plugins differ in what they quote: quotes are passed over on both sides. */
+static bool same_type_text(struct slice sent, const char *type)
+{
+    const char *p = sent.data, *end = sent.data + sent.len;
+
+    for (;; p++, type++) {
+        while (p < end && *p == '"')
+            p++;
+        while (*type == '"')
+            type++;
+        if (p == end || !*type)
+            return p == end && !*type;
+        if (*p != *type)
+            return false;
+    }
+}
+
+static bool is_described_type(const struct sent_column *sent, const struct described_column *d)
+{
+    if (sent->type_oid)
+        return sent->type_oid == d->type_oid &&
+               (sent->type.len == 0 || same_type_text(sent->type, d->type) ||
+                same_type_text(sent->type, d->bare_type));
+    return sent->type.len == 0 || same_type_text(sent->type, d->type) ||
+           same_type_text(sent->type, d->bare_type);
+}
+
+static enum outcome find_type(const struct describer *who, const struct sent_column *sent,
+                              uint32_t *oid)
+{
+    char *type;
+    enum outcome outcome;
+
+    *oid = sent->type_oid;
+    if (*oid || sent->type.len == 0)
+        return OUTCOME_OK;
+    type = xstrndup(sent->type.data, sent->type.len);
+    outcome = who->find_type(who->arg, type, oid);
+    free(type);
+    return outcome;
+}
+
+static enum outcome choose_type(const struct describer *who, const struct source *s,
+                                const struct table *t, struct column *column)
+{
+    const struct column *before = s->known && !s->known->left_out
+                                      ? &t->relation->columns[s->known->position]
+                                      : NULL;
+
+    column->typmod = -1;
+    if (s->described && (!s->sent || is_described_type(s->sent, s->described))) {
+        column->type_oid = s->described->type_oid;
+        column->typmod = s->described->typmod;
+    } else if (s->sent) {
+        return find_type(who, s->sent, &column->type_oid);
+    } else if (before) {
+        column->type_oid = before->type_oid;
+        column->typmod = before->typmod;
+    }
+    return OUTCOME_OK;
+}
+
+/* ---- the relation ---- */
+
+static bool is_left_out(const struct source *s)
+{
+    return s->described && s->described->computed_late;
+}
+
+/* The place of column i: rows of a partition are in the order of the table above it. */
+static uint16_t rank(const struct sources *s, const struct description *x, int i)
+{
+    const struct described_column *mine = s->list[i].described;
+    uint16_t before = 0;
+
+    for (int j = 0; j < s->n; j++) {
+        const struct described_column *other = s->list[j].described;
+        bool first = j < i;
+
+        if (is_left_out(&s->list[j]))
+            continue;
+        if (x->elsewhere && (mine || other))
+            first = mine && other ? other->position < mine->position : other != NULL;
+        before = (uint16_t)(before + (j != i && first));
+    }
+    return before;
+}
+
+static struct slice source_name(const struct source *s)
+{
+    const char *name = s->known ? s->known->name : s->described ? s->described->name : NULL;
+
+    return s->sent ? s->sent->name : (struct slice){name, (uint32_t)strlen(name)};
+}
+
+/* A table that is no more has the identity that the message shows. */
+static bool is_identity(const struct source *s, const struct description *x,
+                        const struct sent_change *c)
+{
+    struct slice name = source_name(s);
+
+    if (x->exists)
+        return s->described && s->described->identity;
+    for (uint32_t i = 0; i < c->old_row.n; i++)
+        if (c->old_row.columns[i].name.len == name.len &&
+            memcmp(c->old_row.columns[i].name.data, name.data, name.len) == 0)
+            return true;
+    return s->known && s->known->identity;
+}
+
+static enum outcome make_relation(const struct sources *s, const struct description *x,
+                                  const struct decoder *d, const struct table *t,
+                                  const struct sent_change *c, struct relation *r)
+{
+    r->schema = xstrdup(x->exists ? x->schema : t->schema);
+    r->name = xstrdup(x->exists ? x->name : t->name);
+    r->identity = x->exists ? x->identity : 'd';
+    r->columns = xcalloc(s->n, sizeof *r->columns);
+    for (int i = 0; i < s->n; i++) {
+        struct slice name = source_name(&s->list[i]);
+        struct column *column = &r->columns[rank(s, x, i)];
+        enum outcome outcome;
+
+        if (is_left_out(&s->list[i]))
+            continue;
+        r->ncolumns++;
+        column->name = xstrndup(name.data, name.len);
+        column->identity = column->key = is_identity(&s->list[i], x, c);
+        outcome = choose_type(d->describer, &s->list[i], t, column);
+        if (outcome != OUTCOME_OK) {
+            r->ncolumns = s->n; /* cleared by it: columns that are not made yet are empty */
+            return outcome;
+        }
+    }
+    return OUTCOME_OK;
+}
+
+static struct named_column name_column(const struct sources *s, const struct description *x, int i,
+                                       const struct sent_change *c)
+{
+    const struct source *source = &s->list[i];
+    struct slice name = source_name(source);
+    const struct described_column *desc = source->described;
+    struct named_column column = {
+        .name = xstrndup(name.data, name.len),
+        .name_len = name.len,
+        .left_out = is_left_out(source),
+        .position = is_left_out(source) ? 0 : rank(s, x, i),
+        .identity = is_identity(source, x, c),
+        .candidate = !desc || desc->candidate,
+        .nullable = !desc || desc->nullable,
+        .toastable = desc && desc->toastable,
+        .number = desc && desc->number,
+    };
+
+    if (source->sent) {
+        column.type = xstrndup(source->sent->type.data, source->sent->type.len);
+        column.type_len = source->sent->type.len;
+        column.type_oid = source->sent->type_oid;
+    } else if (source->known && source->known->type) {
+        column.type = xstrdup(source->known->type);
+        column.type_len = source->known->type_len;
+        column.type_oid = source->known->type_oid;
+    }
+    return column;
+}
+
+static void keep(struct tables *ts, struct table *t, const struct sources *s,
+                 const struct description *x, const struct sent_change *c)
+{
+    struct named_column *columns = xcalloc(s->n, sizeof *columns);
+
+    for (int i = 0; i < s->n; i++)
+        columns[i] = name_column(s, x, i, c);
+    clear_columns(t);
+    t->columns = columns;
+    t->ncolumns = s->n;
+    t->elsewhere = x->elsewhere;
+    t->full = x->exists && x->own_identity == 'f';
+    t->since = x->since;
+    t->generation = ts->generation;
+}
+
+/* One that stands for a table without one, and that no table has. */
+static uint32_t choose_oid(struct tables *ts, struct decoder *d, const struct table *t,
+                           const struct description *x)
+{
+    if (x->exists)
+        return x->oid;
+    if (t->relation)
+        return t->relation->oid;
+    while (relations_find(&d->relations, UINT32_MAX - ts->nameless))
+        ts->nameless++;
+    return UINT32_MAX - ts->nameless;
+}
+
+static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *d,
+                            const struct sent_change *c, const struct description *x)
+{
+    bool omits = c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED);
+    uint32_t most = c->new_row.n + c->old_row.n + x->ncolumns + t->ncolumns;
+    struct sources s = {.cap = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX)};
+    struct relation r = {.oid = choose_oid(ts, d, t, x)};
+    enum outcome outcome;
+    bool changed;
+
+    s.list = xcalloc(s.cap, sizeof *s.list);
+    if (c->op == OP_INSERT || c->op == OP_UPDATE)
+        sources_of_new(&s, t, x, &c->new_row, omits);
+    else
+        sources_of_rest(&s, t, x, &c->old_row);
+    outcome = make_relation(&s, x, d, t, c, &r);
+    if (outcome == OUTCOME_OK && r.ncolumns > RELATION_MAX_COLUMNS) {
+        log_error("table \"%s.%s\" has %d columns at " LSN_FMT, t->schema, t->name, r.ncolumns,
+                  LSN_ARGS(c->lsn));
+        outcome = OUTCOME_FAILED;
+    }
+    if (outcome == OUTCOME_OK) {
+        keep(ts, t, &s, x, c);
+        t->relation = relations_put(&d->relations, &r, &changed);
+        t->version = t->relation->version;
+    } else {
+        relation_clear(&r);
+    }
+    free(s.list);
+    return outcome;
+}
+
+/* Asks the catalogs and makes the relation that the message needs. */
+static enum outcome look(struct tables *ts, struct table *t, struct decoder *d,
+                         const struct sent_change *c)
+{
+    struct description x = {0};
+    enum outcome outcome = d->describer->describe(d->describer->arg, t->schema, t->name, &x);
+
+    if (outcome == OUTCOME_OK)
+        outcome = rebuild(ts, t, d, c, &x);
+    description_release(&x);
+    return outcome;
+}
+
+/* ---- events ---- */
+
+static bool same_value(const struct value *a, const struct value *b)
+{
+    return a->kind == b->kind && a->len == b->len &&
+           (a->len == 0 || memcmp(a->data, b->data, a->len) == 0);
+}
+
+/* Whether the old row is nothing but the key that the new one has, too. */
+static bool repeats_key(const struct decoder *d, const struct table *t)
+{
+    for (int i = 0; i < t->relation->ncolumns; i++)
+        if (d->old_row[i].kind != VALUE_ABSENT && !same_value(&d->old_row[i], &d->new_row[i]))
+            return false;
+    return true;
+}
+
+static void nulls_for_absent(const struct relation *r, struct value *row)
+{
+    for (int i = 0; i < r->ncolumns; i++)
+        if (row[i].kind == VALUE_ABSENT)
+            row[i].kind = VALUE_NULL;
+}
+
+static void fill_event(const struct tables *ts, struct decoder *d, const struct table *t,
+                       const struct sent_change *c, enum old_row old_kind, struct event *e)
+{
+    if (old_kind == OLD_KEY && c->op == OP_UPDATE && (ts->ways & TABLES_REPEAT_KEY) &&
+        repeats_key(d, t))
+        old_kind = OLD_NONE;
+    if (old_kind == OLD_FULL)
+        nulls_for_absent(t->relation, d->old_row);
+    e->kind = EVENT_CHANGE;
+    e->transaction = &d->transaction;
+    e->relation = t->relation;
+    e->change = (struct change){
+        .op = c->op,
+        .relation = t->relation,
+        .lsn = c->lsn,
+        .old_kind = old_kind,
+        .old_row = old_kind != OLD_NONE ? d->old_row : NULL,
+        .new_row = c->op != OP_DELETE ? d->new_row : NULL,
+    };
+    if (e->change.old_row && e->change.new_row)
+        decoder_fill_unchanged(t->relation, d->old_row, d->new_row);
+}
+
+enum outcome tables_change(struct tables *ts, struct decoder *d, const struct sent_change *c,
+                           struct event *e)
+{
+    struct table *t = find(ts, c->schema, c->table);
+    enum old_row old_kind = OLD_NONE;
+    enum fit fit = try(ts, d, t, c, &old_kind);
+
+    if (fit == FITS_NOT || (fit == FITS_MAYBE && t->generation != ts->generation)) {
+        enum outcome outcome = look(ts, t, d, c);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+        fit = try(ts, d, t, c, &old_kind);
+    }
+    if (fit == FITS_NOT) {
+        log_error("could not tell the columns of table \"%s.%s\" at " LSN_FMT, t->schema, t->name,
+                  LSN_ARGS(c->lsn ? c->lsn : e->lsn));
+        return OUTCOME_FAILED;
+    }
+    fill_event(ts, d, t, c, old_kind, e);
+    return OUTCOME_OK;
+}
+
+enum outcome tables_truncate(struct tables *ts, struct decoder *d, const struct sent_table *names,
+                             uint32_t n, struct event *e)
+{
+    const struct sent_change nothing = {.op = OP_TRUNCATE};
+
+    decoder_reserve_truncated(d, n);
+    e->ntruncated = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct table *t = find(ts, names[i].schema, names[i].table);
+
+        if (!t->relation || t->version != t->relation->version) {
+            enum outcome outcome = look(ts, t, d, &nothing);
+
+            if (outcome != OUTCOME_OK)
+                return outcome;
+        }
+        if (!t->elsewhere)
+            d->truncated[e->ntruncated++] = t->relation;
+    }
+    e->kind = e->ntruncated ? EVENT_TRUNCATE : EVENT_NONE;
+    e->transaction = &d->transaction;
+    e->relations = d->truncated;
+    return OUTCOME_OK;
+}
