@@ -159,6 +159,7 @@ enum value_kind {
     VALUE_ABSENT,    /* not sent: a column outside of the key in an old-key row */
     VALUE_NULL,      /* SQL NULL */
     VALUE_UNCHANGED, /* an unchanged out-of-line (TOAST) value that the server did not send */
+    VALUE_LOST,      /* one that the plugin could not send: nothing but this change had it */
     VALUE_TEXT,      /* the type's output function's text */
     VALUE_BINARY,    /* the type's send function's bytes */
 };

@@ -46,6 +46,17 @@ void pipeline_interrupt(struct pipeline *p)
     decoder_restart(p->decoder);
 }
 
+/* Between two transactions, though maybe within a message. */
+static bool is_between(const struct pipeline *p)
+{
+    return !p->reading && !p->decoder->in_transaction && !p->held && !p->cut.open;
+}
+
+bool pipeline_at_boundary(const struct pipeline *p)
+{
+    return is_between(p) && !p->more;
+}
+
 /* ---- records ---- */
 
 /* A record that cannot be written stops the run: nothing is left out in silence. */
@@ -470,7 +481,7 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
     else if (m->lsn <= p->delivery->emitted.lsn)
         return OUTCOME_OK;
     else if (is_excluded(p, &(struct transaction){.end_lsn = m->lsn}, 0)) {
-        if (pipeline_at_boundary(p))
+        if (is_between(p))
             end_before(p);
         return OUTCOME_OK;
     }
@@ -482,7 +493,7 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
         outcome = written(encoder_message(p->encoder, t, m, output_buffer(&p->delivery->output)));
         p->records++;
     }
-    if (!t && outcome == OUTCOME_OK && pipeline_at_boundary(p))
+    if (!t && outcome == OUTCOME_OK && is_between(p))
         mark(p, NULL, m->lsn);
     return outcome;
 }
@@ -574,7 +585,7 @@ static enum outcome on_keepalive(struct pipeline *p, const struct stream_message
 
     decoder_keepalive(p->decoder, m->wal_end, &e);
     outcome = on_event(p, &e, ticks);
-    if (outcome != OUTCOME_OK || !pipeline_at_boundary(p))
+    if (outcome != OUTCOME_OK || !is_between(p))
         return outcome;
     if (m->wal_end > p->delivery->emitted.lsn)
         mark(p, NULL, m->wal_end);
@@ -589,7 +600,7 @@ static enum outcome step(struct pipeline *p, struct event *e, usec_t ticks, bool
 
     p->more = decoder_gives_many(p->decoder);
     /* The very next boundary: more of them may have come in the same go. */
-    if (outcome == OUTCOME_OK && pipeline_at_boundary(p) &&
+    if (outcome == OUTCOME_OK && is_between(p) &&
         bounds_spent(p->bounds, p->records, ticks, p->last_change))
         p->finished = true;
     *over = outcome != OUTCOME_OK || p->finished || !p->more ||

@@ -105,11 +105,8 @@ void pipeline_end_rows(struct pipeline *p);
  */
 bool pipeline_is_unsettled(const struct pipeline *p);
 
-/* Between two transactions, in the stream and in the output. */
-static inline bool pipeline_at_boundary(const struct pipeline *p)
-{
-    return !p->reading && !p->more && !p->decoder->in_transaction && !p->held && !p->cut.open;
-}
+/* Between two transactions, in the stream and in the output; and between two messages. */
+bool pipeline_at_boundary(const struct pipeline *p);
 
 /* A heartbeat record; at a boundary only. */
 enum outcome pipeline_heartbeat(struct pipeline *p);

@@ -570,6 +570,16 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
     return s->prepared ? prepare_again(s, sql, &slot) : prepare(s, sql, *walsender, &slot);
 }
 
+/* A decoder that looks ahead of the pipeline's, which has found the encoding good and does the talking. */
+static struct decoder *new_scout(const struct session *s)
+{
+    struct decoder *scout = new_decoder(s, s->stream.conn);
+
+    scout->silent = true;
+    scout->nan_is_null = s->stream.nan_is_null;
+    return scout;
+}
+
 /* Who judges the changes, and who compares keys for that. */
 static void attach_coverage(struct session *s)
 {
@@ -582,7 +592,7 @@ static void attach_coverage(struct session *s)
         compares |= c->tables[i]->order && !c->tables[i]->order->plain;
     if (compares && s->o->snapshot == SNAPSHOT_INCREMENTAL &&
         coverage_is_needed(c, s->delivery.emitted.lsn))
-        s->sieve = sieve_new(c, new_decoder(s, s->stream.conn));
+        s->sieve = sieve_new(c, new_scout(s));
     pipeline_set_coverage(&s->pipeline, c, &s->rows.plan.relations,
                           s->sieve ? sieve_comparer(s->sieve) : NULL);
     s->pipeline.covers_new = s->rows.all_tables;

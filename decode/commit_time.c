@@ -72,7 +72,7 @@ static int64_t parse_date(struct walk *w)
 {
     int64_t year, month, day;
 
-    year = number(w, 4, 6, NULL);
+    year = number(w, 4, 5, NULL);
     expect(w, '-');
     month = two_digits(w, 1, 12);
     expect(w, '-');

@@ -10,7 +10,7 @@
 #include "cdcdump.h"
 
 /*
- * YYYY-MM-DD HH:MM:SS[.ffffff]+HH[:MM[:SS]], all of text; years may have up to 6 digits, the sign
+ * YYYY-MM-DD HH:MM:SS[.ffffff]+HH[:MM[:SS]], all of text; years may have 5 digits, the sign
  * may be a minus.  False, with nothing logged and *time as it was, when it is anything else: no
  * commit is before Christ or at infinity.
  */

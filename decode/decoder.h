@@ -47,6 +47,7 @@ struct decoder {
     struct value *new_row;
     struct relation **truncated; /* ntruncated of the event, with room for truncated_cap */
     uint32_t truncated_cap;
+    bool silent;      /* warns of nothing: it looks ahead of another decoder of the same stream */
     bool nan_is_null; /* numbers that are NaN or infinite come as null: see wal2json.h */
 };
 

@@ -166,7 +166,7 @@ static bool loses(struct decoderbufs *db, enum loss loss)
     bool first = !(db->warned & loss);
 
     db->warned |= loss;
-    return first;
+    return first && !db->base.silent;
 }
 
 /* ---- names and texts ---- */
@@ -631,7 +631,7 @@ static void locate_texts(struct decoderbufs *db, const struct tuple *tuple)
 static void forget_types(struct sent_row *row)
 {
     for (uint32_t i = 0; i < row->n; i++) {
-        row->columns[i].type.len = 0;
+        row->columns[i].type = (struct slice){"", 0};
         row->columns[i].nullable = NULLABLE_NOT_SAID;
     }
 }
@@ -747,6 +747,7 @@ static enum outcome give_change(struct decoderbufs *db, struct event *e)
         return OUTCOME_OK;
     locate_texts(db, &db->old_tuple);
     locate_texts(db, &db->new_tuple);
+    forget_types(&c->old_row);
     if (db->message.ntypes == 0)
         forget_types(&c->new_row);
     if (c->op == OP_UPDATE && db->generation == ROWS_ALONE)

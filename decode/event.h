@@ -2,8 +2,8 @@
  * event - what a decoding plugin tells, whichever it is.
  *
  * The same change is the same event from every plugin.  What a plugin does not say is missing in
- * the same way everywhere: a commit_lsn or commit_time of 0, a value that is VALUE_ABSENT or
- * VALUE_UNCHANGED, an old row that is NULL.
+ * the same way everywhere: a commit_lsn or commit_time of 0, a value that is VALUE_ABSENT,
+ * VALUE_UNCHANGED or VALUE_LOST, an old row that is NULL.
  */
 #ifndef DECODE_EVENT_H
 #define DECODE_EVENT_H

@@ -5,9 +5,13 @@
 #include <emmintrin.h>
 #endif
 
-void json_scan_init(struct json_scan *s, char *text, size_t len)
+void json_scan_init(struct json_scan *s, char *text, size_t len, struct charset *charset)
 {
-    *s = (struct json_scan){.start = text, .p = text, .end = text + len};
+    *s = (struct json_scan){
+        .start = text, .p = text, .end = text + len, .charset = charset,
+    };
+    if (len > UINT32_MAX)
+        json_fail_at(s, text, "the text is too long");
 }
 
 bool json_fail_at(struct json_scan *s, const char *at, const char *wrong)
@@ -102,13 +106,16 @@ static char *put_utf8(char *to, uint32_t code)
     return to;
 }
 
-/* Behind \u; a character takes fewer bytes than its escape, so `to` never comes too far. */
+/*
+ * Behind \u; a character takes fewer bytes than its escape, so `to` never comes too far.  Among
+ * characters of another encoding there can be none but ASCII: servers escape nothing else.
+ */
 static char *unescape_unicode(struct json_scan *s, char *to)
 {
     int32_t code = take_hex(s);
     int32_t low;
 
-    if (code <= 0 || (code >= 0xdc00 && code <= 0xdfff))
+    if (code <= 0 || (code >= 0xdc00 && code <= 0xdfff) || (s->charset && code > 0x7f))
         return NULL;
     if (code < 0xd800 || code > 0xdbff)
         return put_utf8(to, (uint32_t)code);
@@ -170,7 +177,7 @@ static bool unescape_rest(struct json_scan *s, char *start, struct slice *out)
     return true;
 }
 
-bool json_string(struct json_scan *s, struct slice *out)
+bool json_bytes(struct json_scan *s, struct slice *out)
 {
     char *start;
 
@@ -183,6 +190,26 @@ bool json_string(struct json_scan *s, struct slice *out)
     *out = (struct slice){start, (uint32_t)(s->p - start)};
     *s->p++ = '\0';
     return true;
+}
+
+/* To UTF-8, with the NUL. */
+static bool convert(struct json_scan *s, struct slice *out)
+{
+    char *text = s->start + (out->data - s->start); /* the same place, to be written to */
+    size_t len = (size_t)out->len + 1;
+
+    if (!charset_convert(s->charset, &text, &len))
+        return json_fail_at(s, out->data + len,
+                            "a character that is not valid in the encoding of the database");
+    if (len > UINT32_MAX)
+        return json_fail_at(s, out->data, "the text is too long");
+    *out = (struct slice){text, (uint32_t)len - 1};
+    return true;
+}
+
+bool json_string(struct json_scan *s, struct slice *out)
+{
+    return json_bytes(s, out) && (!s->charset || convert(s, out));
 }
 
 /* ---- values ---- */
@@ -338,7 +365,7 @@ bool json_member(struct json_scan *s, size_t n, struct slice *key)
 {
     if (!item(s, n, '{', '}', "a comma or the end of an object is expected"))
         return false;
-    if (!json_string(s, key))
+    if (!json_bytes(s, key))
         return false;
     return json_take(s, ':') || expected(s, "a colon is expected");
 }
@@ -351,14 +378,16 @@ bool json_element(struct json_scan *s, size_t n)
 static bool skip(struct json_scan *s, unsigned depth)
 {
     char c = json_peek(s);
-    struct slice key;
+    struct slice text;
     struct value v;
 
+    if (c == '"')
+        return json_bytes(s, &text);
     if (c != '{' && c != '[')
         return json_value(s, &v);
     if (depth == 0)
         return json_fail_at(s, s->p, "objects and arrays are nested too deep");
-    for (size_t n = 0; c == '{' ? json_member(s, n, &key) : json_element(s, n); n++)
+    for (size_t n = 0; c == '{' ? json_member(s, n, &text) : json_element(s, n); n++)
         if (!skip(s, depth - 1))
             return false;
     return !s->wrong;

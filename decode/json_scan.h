@@ -11,8 +11,10 @@
  * and all that stands before it are left alone, so that what has been read already stays as it
  * is.  Numbers keep their digits; nothing is converted that a caller does not ask for.
  *
- * Grammar: RFC 8259, with these limits: no \u0000, as PostgreSQL has no such character, and no
- * half of a surrogate pair.  Bytes that are not UTF-8 are passed on as they are.
+ * Grammar: RFC 8259, with these limits: no \u0000, as PostgreSQL has no such character, no half of
+ * a surrogate pair, at most 4 GB.  Strings may be in the encoding of a database, all of which have
+ * ASCII as it is; those with other characters move to memory of the charset's.  What is said to be
+ * UTF-8 is not checked.
  *
  * Every function that returns bool returns false at the first thing that is wrong and leaves in
  * `wrong` what it is and in `wrong_at` where.  Nothing is logged here.
@@ -21,6 +23,7 @@
 #define DECODE_JSON_SCAN_H
 
 #include "cdcdump.h"
+#include "decode/charset.h"
 #include "decode/table.h"
 
 /* Containers in containers that json_skip() walks through. */
@@ -30,12 +33,13 @@ struct json_scan {
     char *start;
     char *p; /* next byte */
     char *end;
+    struct charset *charset; /* of the caller's; see charset.h */
     const char *wrong; /* NULL as long as all is well */
     size_t wrong_at;   /* byte, counted from 0; the length of the text where that ends too early */
 };
 
-/* len is at most UINT32_MAX. */
-void json_scan_init(struct json_scan *s, char *text, size_t len);
+/* charset_begin(charset, len) has been called; NULL for text in UTF-8. */
+void json_scan_init(struct json_scan *s, char *text, size_t len, struct charset *charset);
 
 /* What a caller finds wrong with the byte at `at`; false.  What was wrong first stays. */
 bool json_fail_at(struct json_scan *s, const char *at, const char *wrong);
@@ -76,8 +80,17 @@ bool json_element(struct json_scan *s, size_t n);
 /* Takes the bracket of an array that is walked through in another way. */
 bool json_open_array(struct json_scan *s);
 
-/* A string, unescaped.  out->data[out->len] is NUL, out->data[-1] the quote. */
+/* A string, unescaped and in UTF-8; out->data[out->len] is NUL. */
 bool json_string(struct json_scan *s, struct slice *out);
+
+/* Likewise, but bytes are not taken for characters: out->data[-1] is the quote. */
+bool json_bytes(struct json_scan *s, struct slice *out);
+
+/* Whether something borrows from the text itself: what has been converted does not. */
+static inline bool json_holds(const struct json_scan *s, const char *p)
+{
+    return p >= s->start && p <= s->end;
+}
 
 /*
  * What stands for the value of a column: a string, a number's text or "true" or "false" as

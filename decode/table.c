@@ -252,10 +252,10 @@ enum fit {
     FITS_MAYBE, /* may be read otherwise, if the table is not what it was */
 };
 
-static void warn_lost(bool *warned, const char *what, const struct table *t,
-                      const struct named_column *c)
+static void warn_lost(const struct decoder *d, bool *warned, const char *what,
+                      const struct table *t, const struct named_column *c)
 {
-    if (*warned)
+    if (*warned || d->silent)
         return;
     *warned = true;
     log_warning("%s column \"%s\" of table \"%s.%s\"", what, c->name, t->schema, t->name);
@@ -273,11 +273,11 @@ static void mark_lost(struct tables *ts, const struct decoder *d, const struct t
     if (!d->nan_is_null || !c->number)
         return;
     if (nullable && !old) {
-        warn_lost(&ts->warned, "a null may stand for NaN or infinity, first in", t, c);
+        warn_lost(d, &ts->warned, "a null may stand for NaN or infinity, first in", t, c);
         return;
     }
-    v->kind = VALUE_UNCHANGED;
-    warn_lost(&c->warned, "the plugin has not sent a value that is NaN or infinite, of", t, c);
+    v->kind = VALUE_LOST;
+    warn_lost(d, &c->warned, "the plugin has not sent a value that is NaN or infinite, of", t, c);
 }
 
 /* Lays what was sent onto the relation's columns, all of which are VALUE_ABSENT before. */
@@ -660,6 +660,15 @@ static enum outcome make_relation(const struct sources *s, const struct descript
     return OUTCOME_OK;
 }
 
+/* As far as the message says. */
+static bool is_number(const struct sent_column *sent)
+{
+    enum { FLOAT4_OID = 700, FLOAT8_OID = 701, NUMERIC_OID = 1700 };
+
+    return sent && (sent->type_oid == FLOAT4_OID || sent->type_oid == FLOAT8_OID ||
+                    sent->type_oid == NUMERIC_OID);
+}
+
 static struct named_column name_column(const struct sources *s, const struct description *x, int i,
                                        const struct sent_change *c)
 {
@@ -675,7 +684,7 @@ static struct named_column name_column(const struct sources *s, const struct des
         .candidate = !desc || desc->candidate,
         .nullable = !desc || desc->nullable,
         .toastable = desc && desc->toastable,
-        .number = desc && desc->number,
+        .number = (desc && desc->number) || is_number(source->sent),
     };
 
     if (source->sent) {

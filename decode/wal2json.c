@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/lsn.h"
+#include "decode/charset.h"
 #include "decode/commit_time.h"
 #include "decode/wal2json_internal.h"
 
@@ -89,18 +90,19 @@ static bool is_bytea(const struct sent_column *column)
 
 /*
  * Puts "\x" in front of a string, over its opening quote and the byte before that.  There is such
- * a byte, which belongs to no other value: at least a bracket, colon, comma or blank.
+ * a byte, which belongs to no other value: at least a bracket, colon, comma or blank.  A value that
+ * does not stand in the message any more has been converted, so it is not hexadecimal.
  */
 static bool complete_bytea(struct wal2json *w, struct value *value)
 {
+    struct json_scan *s = &w->scan;
     char *text;
 
     if (value->kind != VALUE_TEXT)
         return true;
-    /* The same place, but in what may be written to. */
-    text = w->scan.start + (value->data - w->scan.start);
-    if (text[-1] != '"')
-        return json_fail_at(&w->scan, text, "a value of type bytea is no string");
+    if (!json_holds(s, value->data) || value->data[-1] != '"')
+        return wal2json_misfit(w, "a value of type bytea is no hexadecimal string");
+    text = s->start + (value->data - s->start); /* the same place, to be written to */
     text[-2] = '\\';
     text[-1] = 'x';
     value->data -= 2;
@@ -116,20 +118,6 @@ static bool complete_row(struct wal2json *w, struct sent_row *row)
     return true;
 }
 
-static void drop_nulls(struct sent_row *row)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < row->n; i++) {
-        if (row->columns[i].value.kind == VALUE_NULL)
-            continue;
-        if (n != i)
-            row->columns[n] = row->columns[i];
-        n++;
-    }
-    row->n = n;
-}
-
 bool wal2json_change(struct wal2json *w, struct event *e)
 {
     struct sent_change *c = &w->change;
@@ -140,7 +128,6 @@ bool wal2json_change(struct wal2json *w, struct event *e)
         return wal2json_misfit(w, "a change outside of a transaction");
     if (!complete_row(w, &c->new_row) || !complete_row(w, &c->old_row))
         return false;
-    drop_nulls(&c->old_row);
     d->transaction.changed = true;
     e->transaction = &d->transaction;
     if (c->op == OP_TRUNCATE)
@@ -199,13 +186,10 @@ static enum outcome take(struct decoder *d, lsn_t lsn, char *payload, size_t len
     struct wal2json *w = (struct wal2json *)d;
 
     w->lsn = lsn;
-    w->document_here = false;
     w->start = payload;
-    if (len > UINT32_MAX) {
-        json_scan_init(&w->scan, payload, 0);
-        return outcome_of(w, json_fail_at(&w->scan, payload, "the message is too long"));
-    }
-    json_scan_init(&w->scan, payload, len);
+    w->document_here = false;
+    charset_begin(d->charset, len);
+    json_scan_init(&w->scan, payload, len, d->charset);
     return outcome_of(w, read_message(w, e));
 }
 
@@ -249,6 +233,7 @@ static void restart(struct decoder *d)
 const struct decoder_kind decoder_wal2json = {
     .name = "wal2json",
     .size = sizeof(struct wal2json),
+    .unconverted = true,
     .init = init,
     .release = release,
     .restart = restart,

@@ -31,7 +31,8 @@
  * where that is sent at the end; for a transaction of format 1 in one message it stays 0.
  *
  * A message is rewritten while it is read.  Errors give the LSN of the wrapper message and the
- * place in the payload as a count of the bytes before it.
+ * place in the payload as a count of the bytes before it.  Bytes that are not UTF-8 are left to the
+ * encoder, which can name the column; the content of a message is bytes anyway, in no encoding.
  */
 #ifndef DECODE_WAL2JSON_H
 #define DECODE_WAL2JSON_H

@@ -202,7 +202,7 @@ static bool read_value(struct wal2json *w, unsigned key, struct record *r)
     case CHANGE_PREFIX:
         return json_string(s, &r->prefix);
     case CHANGE_CONTENT:
-        return json_string(s, &r->content);
+        return json_bytes(s, &r->content);
     default:
         return wal2json_misfit(w, two_begins);
     }

@@ -173,7 +173,7 @@ static bool read_value(struct wal2json *w, unsigned key, struct record *r)
     case KEY_PREFIX:
         return json_string(s, &r->prefix);
     case KEY_CONTENT:
-        return json_string(s, &r->content);
+        return json_bytes(s, &r->content);
     default:
         return json_skip(s);
     }

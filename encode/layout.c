@@ -139,6 +139,7 @@ static bool add_value(const struct layout *l, const struct layout_column *c,
     case VALUE_BINARY:
         return add_binary(l, c, v, b, scratch, lsn);
     case VALUE_UNCHANGED:
+    case VALUE_LOST:
         buf_add(b, placeholder, sizeof placeholder - 1);
         return true;
     case VALUE_NULL:

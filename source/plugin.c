@@ -70,11 +70,14 @@ static const char *const test_decoding_reserved[] = {"include-xids", "include-ti
 
 #define WAL2JSON(options)                                                                          \
     .library = "wal2json", .decoder = &decoder_wal2json, .sent = options,                          \
-    .reserved = wal2json_reserved, .drops_unidentified = true
+    .reserved = wal2json_reserved,                                                                 \
+    .unidentified = "the plugin leaves updates and deletes of it out"
 
 static const struct plugin plugins[] = {
     [PLUGIN_PGOUTPUT] = {.name = "pgoutput", .library = "pgoutput", .decoder = &decoder_pgoutput,
                          .sent = pgoutput_options, .reserved = pgoutput_reserved, .publishes = true,
+                         .unidentified = "the server refuses updates and deletes of it while it is "
+                                         "published",
                          .filters_columns = true, .tells_prepared = true},
     [PLUGIN_WAL2JSON] = {.name = "wal2json", WAL2JSON(wal2json_options)},
     [PLUGIN_WAL2JSON_RDS] = {.name = "wal2json_rds", WAL2JSON(wal2json_rds_options)},
@@ -85,10 +88,13 @@ static const struct plugin plugins[] = {
     [PLUGIN_DECODERBUFS] = {.name = "decoderbufs", .library = "decoderbufs",
                             .decoder = &decoder_decoderbufs, .sent = decoderbufs_options,
                             .reserved = decoderbufs_reserved,
+                            .unidentified = "the plugin leaves updates of it out, and deletes of it "
+                                            "do not tell which row is gone",
                             .no_messages = "Plugin decoderbufs does not send logical messages."},
     [PLUGIN_TEST_DECODING] = {.name = "test_decoding", .library = "test_decoding",
                               .decoder = &decoder_test_decoding, .sent = test_decoding_options,
-                              .reserved = test_decoding_reserved, .tells_prepared = true},
+                              .reserved = test_decoding_reserved, .tells_prepared = true,
+                              .unidentified = "deletes of it do not tell which row is gone"},
 };
 
 const struct plugin *plugin_of(enum plugin_name name)

@@ -27,7 +27,7 @@ struct plugin {
     bool publishes;                   /* sends what a publication says */
     bool filters_columns;             /* leaves generated columns out */
     bool tells_prepared;              /* gives prepared transactions at PREPARE, where asked to */
-    bool drops_unidentified;          /* leaves updates and deletes without an identity out */
+    const char *unidentified;         /* what becomes of changes to rows without an identity */
     const char *no_messages;          /* why it has no logical messages; NULL = it has them */
 };
 

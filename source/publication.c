@@ -335,12 +335,6 @@ static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
         "          p.pubname = $2 AND (t.oid = c.oid OR t.oid IN"
         "          (SELECT a.relid::oid FROM pg_partition_ancestors(c.oid) AS a))))"
         " ORDER BY c.name";
-    const struct plugin *plugin = plugin_of(o->plugin);
-    const char *loss = plugin->publishes
-                           ? "the server refuses updates and deletes of it while it is published"
-                       : plugin->drops_unidentified
-                           ? "the plugin leaves out updates and deletes of it"
-                           : "deletes of it do not tell which row is gone";
     const char *const params[] = {
         s->oids, o->publication_mode == PUBLICATION_EXISTING ? o->publication : NULL};
     PGresult *result;
@@ -348,7 +342,8 @@ static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
         sql_query(sql, "look up replica identities", question, 2, params, &result);
 
     for (int i = 0; i < PQntuples(result); i++)
-        log_warning("table %s has no replica identity: %s", PQgetvalue(result, i, 0), loss);
+        log_warning("table %s has no replica identity: %s", PQgetvalue(result, i, 0),
+                    plugin_of(o->plugin)->unidentified);
     if (PQntuples(result) > 0)
         log_hint("Add a primary key, use --replica-identity=full, or leave the table out with -T.");
     PQclear(result);
