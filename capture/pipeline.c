@@ -43,6 +43,7 @@ void pipeline_interrupt(struct pipeline *p)
         };
     }
     p->more = false;
+    p->repeats |= p->unmarked;
     decoder_restart(p->decoder);
 }
 
@@ -368,6 +369,7 @@ static void mark(struct pipeline *p, const struct transaction *t, lsn_t lsn)
     position.commit_lsn = p->decoder->last_commit;
     if (p->coverage)
         position.rows = p->coverage->complete;
+    p->unmarked = false;
     delivery_mark(p->delivery, &position);
 }
 
@@ -384,9 +386,23 @@ static enum outcome drop_cut(struct pipeline *p)
     return OUTCOME_POSITION_LOST;
 }
 
+/* A file forgets what comes again, the reader of a pipe sees it twice. */
+static enum outcome drop_unmarked(struct pipeline *p)
+{
+    p->repeats = p->unmarked = p->cut.open = false;
+    if (p->delivery->mode == ACK_WRITTEN)
+        return delivery_cut_unfinished(p->delivery);
+    log_notice("transactions behind " LSN_FMT " come again: the plugin does not tell where they end",
+               LSN_ARGS(p->delivery->emitted.lsn));
+    return OUTCOME_OK;
+}
+
 /* The transaction that a lost connection cut off has to come first; *again: this is it. */
 static enum outcome resume_cut(struct pipeline *p, const struct transaction *t, bool *again)
 {
+    *again = false;
+    if (p->repeats)
+        return drop_unmarked(p);
     *again = p->cut.open && p->cut.xid == t->xid && p->cut.commit_lsn == t->commit_lsn;
     if (!p->cut.open)
         return OUTCOME_OK;
@@ -451,6 +467,7 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
                                               output_buffer(&p->delivery->output)));
     /* prepared before the slot's two-phase start: sent, here and again, with its COMMIT PREPARED */
     p->held = how == MARK_PREPARE && t->end_lsn <= p->delivery->emitted.lsn;
+    p->unmarked |= !t->end_lsn;
     if (outcome != OUTCOME_OK || p->held || !t->end_lsn)
         return outcome;
     mark(p, t, t->end_lsn);

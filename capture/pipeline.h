@@ -47,6 +47,8 @@ struct pipeline {
     bool announced;
     bool held; /* a PREPARE that is a boundary together with its COMMIT PREPARED only */
     struct unfinished cut;
+    bool unmarked; /* transactions have ended since the last position, at none that is known */
+    bool repeats;  /* ... before a lost connection: they come again */
     struct told stream_told;
     struct told rows_told;
     struct coverage *coverage; /* NULL = no rows are, or were, read */
