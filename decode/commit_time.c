@@ -72,7 +72,7 @@ static int64_t parse_date(struct walk *w)
 {
     int64_t year, month, day;
 
-    year = number(w, 4, 5, NULL);
+    year = number(w, 4, 6, NULL);
     expect(w, '-');
     month = two_digits(w, 1, 12);
     expect(w, '-');
@@ -126,7 +126,7 @@ bool commit_time_parse(const char *text, size_t len, usec_t *time)
     expect(&w, ' ');
     usec = parse_time(&w);
     usec -= parse_zone(&w) * USEC_PER_SEC;
-    if (w.failed || w.p != w.end)
+    if (w.failed || w.p != w.end || days > INT64_MAX / (86400 * USEC_PER_SEC) - 2)
         return false;
     *time = days * 86400 * USEC_PER_SEC + usec;
     return true;

@@ -570,6 +570,7 @@ static const char *decode_field(struct decoderbufs *db, const struct protobuf_fi
     case ROW_NEW_TUPLE:
         return decode_datum(db, f, &db->new_tuple);
     case ROW_OLD_TUPLE:
+        db->message.change.old_sent = true;
         return decode_datum(db, f, &db->old_tuple);
     default:
         return decode_typeinfo(db, f);
@@ -589,7 +590,7 @@ static const char *check_message(const struct row_message *m)
         return "the name of the table is missing";
     if (m->ntypes > 0 && m->ntypes != m->change.new_row.n)
         return "there are not as many types as columns";
-    if (m->op == ROW_UPDATE && m->change.old_row.n > 0 && m->change.new_row.n == 0)
+    if (m->op == ROW_UPDATE && m->change.old_sent && m->change.new_row.n == 0)
         return "an update without the new row";
     return NULL;
 }
@@ -604,6 +605,7 @@ static const char *decode_message(struct decoderbufs *db, size_t len)
     m->commit_time = 0;
     m->ntypes = 0;
     m->change.old_row.n = m->change.new_row.n = 0;
+    m->change.old_sent = false;
     db->text.len = 0;
     if (len > INT32_MAX)
         return "the message is too long";

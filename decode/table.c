@@ -374,7 +374,7 @@ static enum fit place_old(struct tables *ts, const struct decoder *d, const stru
     bool doubtful;
 
     *kind = OLD_NONE;
-    if (c->old_row.n == 0)
+    if (!c->old_sent)
         return FITS;
     if (!place(ts, d, t, &c->old_row, true, d->old_row))
         return FITS_NOT;
@@ -568,9 +568,8 @@ static enum outcome find_type(const struct describer *who, const struct sent_col
 static enum outcome choose_type(const struct describer *who, const struct source *s,
                                 const struct table *t, struct column *column)
 {
-    const struct column *before = s->known && !s->known->left_out
-                                      ? &t->relation->columns[s->known->position]
-                                      : NULL;
+    bool kept = s->known && !s->known->left_out && t->version == t->relation->version;
+    const struct column *before = kept ? &t->relation->columns[s->known->position] : NULL;
 
     column->typmod = -1;
     if (s->described && (!s->sent || is_described_type(s->sent, s->described))) {
@@ -688,7 +687,9 @@ static struct named_column name_column(const struct sources *s, const struct des
     };
 
     if (source->sent) {
-        column.type = xstrndup(source->sent->type.data, source->sent->type.len);
+        column.type = source->sent->type.len
+                          ? xstrndup(source->sent->type.data, source->sent->type.len)
+                          : xstrdup("");
         column.type_len = source->sent->type.len;
         column.type_oid = source->sent->type_oid;
     } else if (source->known && source->known->type) {

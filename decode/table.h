@@ -44,7 +44,8 @@ struct sent_change {
     struct slice schema;
     struct slice table;
     struct sent_row new_row; /* of an insert or update: all columns, but see TABLES_OMIT_UNCHANGED */
-    struct sent_row old_row; /* n = 0: none was sent.  Nulls are not in it: one is a lost number */
+    bool old_sent;
+    struct sent_row old_row; /* if old_sent.  Nulls are not in it: one that is, is a lost number */
 };
 
 struct sent_table {

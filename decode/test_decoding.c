@@ -394,6 +394,7 @@ static bool read_new_row(struct text *t, struct sent_row *row)
 static bool read_update(struct text *t, struct sent_change *c)
 {
     if (take_word(t, " old-key:")) {
+        c->old_sent = true;
         if (!read_row(t, &c->old_row, false))
             return false;
         if (!take_word(t, " new-tuple:"))
@@ -404,7 +405,8 @@ static bool read_update(struct text *t, struct sent_change *c)
 
 static bool read_delete(struct text *t, struct sent_change *c)
 {
-    return (take_word(t, " (no-tuple-data)") || read_row(t, &c->old_row, false)) && at_end(t);
+    c->old_sent = !take_word(t, " (no-tuple-data)");
+    return (!c->old_sent || read_row(t, &c->old_row, false)) && at_end(t);
 }
 
 static bool read_change(struct text *t, struct sent_change *c)

@@ -298,6 +298,7 @@ static bool take_change(struct wal2json *w, struct event *e)
     if (r.kind == KIND_MESSAGE)
         return take_message(w, &r, e);
     w->change.op = operations[r.kind];
+    w->change.old_sent = (r.seen & 1u << CHANGE_OLDKEYS) != 0;
     w->change.lsn = change_lsn(w);
     return wal2json_change(w, e);
 }

@@ -20,7 +20,8 @@
 /* What text values rely on; pg_dump and libpqwalreceiver fix the same things for themselves. */
 #define SESSION_OPTIONS                                                                            \
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c timezone=UTC "          \
-    "-c bytea_output=hex -c lc_monetary=C -c statement_timeout=0 -c lock_timeout=0"
+    "-c bytea_output=hex -c lc_monetary=C -c quote_all_identifiers=off -c statement_timeout=0 "    \
+    "-c lock_timeout=0"
 
 enum { MAX_PARAMS = 64, CONNECT_SECONDS = 30 };
 
