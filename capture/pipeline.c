@@ -420,11 +420,14 @@ static bool is_excluded(const struct pipeline *p, const struct transaction *t, l
     return bounds_exclude(p->bounds, t, from) && !pipeline_is_unsettled(p);
 }
 
-/* All that lies before the bound has come: that much the next run need not look at again. */
-static void end_before(struct pipeline *p)
+/*
+ * When it lies behind the bound, all before the bound has come: that much the next run need not look
+ * at again.  One that was only committed too late may lie before it, as may others behind it.
+ */
+static void end_before(struct pipeline *p, const struct transaction *t, lsn_t from)
 {
     p->finished = true;
-    if (p->bounds->last_commit)
+    if (bounds_exclude_place(p->bounds, t, from))
         mark(p, NULL, p->bounds->last_commit + 1);
 }
 
@@ -441,7 +444,7 @@ static enum outcome on_begin(struct pipeline *p, const struct transaction *t, ls
 
     if (!p->cut.open && is_excluded(p, t, from)) {
         decoder_leave(p->decoder); /* it is left to the next run, whole */
-        end_before(p);
+        end_before(p, t, from);
         return OUTCOME_OK;
     }
     p->seq = p->skip_to = 0;
@@ -483,13 +486,14 @@ static enum outcome on_fate(struct pipeline *p, const struct transaction *t,
 {
     if (!is_excluded(p, t, 0))
         return on_end(p, t, how);
-    end_before(p);
+    end_before(p, t, 0);
     return OUTCOME_OK;
 }
 
 /* One outside of a transaction is a boundary of its own: its LSN is a point to go on from. */
 static enum outcome on_message(struct pipeline *p, const struct transaction *t, struct message *m)
 {
+    const struct transaction alone = {.end_lsn = m->lsn};
     enum outcome outcome = OUTCOME_OK;
     bool wanted = p->o->messages && !(p->o->skip_ops & SKIP_MESSAGE);
 
@@ -497,9 +501,9 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
         m->seq = ++p->seq;
     else if (m->lsn <= p->delivery->emitted.lsn)
         return OUTCOME_OK;
-    else if (is_excluded(p, &(struct transaction){.end_lsn = m->lsn}, 0)) {
+    else if (is_excluded(p, &alone, 0)) {
         if (is_between(p))
-            end_before(p);
+            end_before(p, &alone, 0);
         return OUTCOME_OK;
     }
     if (!wanted || (t && p->seq <= p->skip_to))
@@ -645,7 +649,7 @@ enum outcome pipeline_go_on(struct pipeline *p, usec_t ticks)
 enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, usec_t ticks)
 {
     struct event e;
-    bool over;
+    bool over = false;
     enum outcome outcome;
 
     if (m->kind == STREAM_KEEPALIVE)

@@ -219,8 +219,8 @@ static size_t convert_by_iconv(struct charset *cs, char *text, size_t len)
 }
 
 /*
- * iconv reads two characters of EUC_JIS_2004 as the wide forms of what the server reads them as, and
- * no others as these.  Replaces them between `start` and the end of the buffer.
+ * iconv reads two characters of EUC_JIS_2004 as the wide forms of what the server reads them as,
+ * and no others as these.  Replaces them between `start` and the end of the buffer.
  */
 static void correct_jis_2004(struct buf *b, size_t start)
 {

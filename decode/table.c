@@ -409,6 +409,7 @@ struct source {
     const struct sent_column *sent;
     const struct described_column *described;
     const struct named_column *known;
+    bool omitted; /* from the new row, which does not have its value */
 };
 
 struct sources {
@@ -459,7 +460,7 @@ static bool is_in(const struct sources *s, const char *name, size_t len)
 
 /* Columns that are not in the message, and that it may have left out, come before `until`. */
 static void add_omitted(struct sources *s, const struct table *t, const struct description *x,
-                        const struct sent_row *row, struct slice until)
+                        const struct sent_change *c, struct slice until)
 {
     int n = t->relation ? t->ncolumns : x->ncolumns;
 
@@ -470,8 +471,13 @@ static void add_omitted(struct sources *s, const struct table *t, const struct d
 
         if (until.data && strlen(name) == until.len && memcmp(name, until.data, until.len) == 0)
             return;
-        if (desc && desc->toastable && !sent_as(row, name) && !is_in(s, name, strlen(name)))
-            add_source(s, (struct source){.described = desc, .known = known});
+        const struct sent_column *old = sent_as(&c->old_row, name);
+
+        if (!(old || (desc && desc->toastable)) || sent_as(&c->new_row, name) ||
+            is_in(s, name, strlen(name)))
+            continue;
+        add_source(s, (struct source){
+                          .sent = old, .described = desc, .known = known, .omitted = true});
     }
 }
 
@@ -486,20 +492,22 @@ static bool names_column(const struct table *t, const struct description *x, str
 
 /* The row is complete, or lacks what can be stored out of line. */
 static void sources_of_new(struct sources *s, const struct table *t, const struct description *x,
-                           const struct sent_row *row, bool omits)
+                           const struct sent_change *c, bool omits)
 {
+    const struct sent_row *row = &c->new_row;
+
     for (uint32_t j = 0; j < row->n; j++) {
         const struct sent_column *sent = &row->columns[j];
 
         if (is_in(s, sent->name.data, sent->name.len))
             continue;
         if (omits && names_column(t, x, sent->name))
-            add_omitted(s, t, x, row, sent->name);
+            add_omitted(s, t, x, c, sent->name);
         add_source(s, (struct source){.sent = sent,
                                       .described = described(x, sent->name.data, sent->name.len)});
     }
     if (omits)
-        add_omitted(s, t, x, row, (struct slice){NULL, 0});
+        add_omitted(s, t, x, c, (struct slice){NULL, 0});
 }
 
 /* Without a new row: the columns that are known, and those of the old row. */
@@ -682,7 +690,7 @@ static struct named_column name_column(const struct sources *s, const struct des
         .identity = is_identity(source, x, c),
         .candidate = !desc || desc->candidate,
         .nullable = !desc || desc->nullable,
-        .toastable = desc && desc->toastable,
+        .toastable = source->omitted || (desc && desc->toastable),
         .number = (desc && desc->number) || is_number(source->sent),
     };
 
@@ -741,7 +749,7 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
 
     s.list = xcalloc(s.cap, sizeof *s.list);
     if (c->op == OP_INSERT || c->op == OP_UPDATE)
-        sources_of_new(&s, t, x, &c->new_row, omits);
+        sources_of_new(&s, t, x, c, omits);
     else
         sources_of_rest(&s, t, x, &c->old_row);
     outcome = make_relation(&s, x, d, t, c, &r);

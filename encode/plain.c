@@ -202,7 +202,7 @@ static void transaction(struct envelope_context *x, const struct transaction *t,
 
     buf_printf(b, "{\"op\":\"%s\"", ops[mark]);
     add_lsn(b, ",\"commit_lsn\":", t->commit_lsn);
-    add_lsn(b, ",\"end_lsn\":", t->end_lsn);
+    add_lsn(b, ",\"end_lsn\":", mark == MARK_BEGIN && !t->gid ? 0 : t->end_lsn); /* not all tell */
     buf_printf(b, ",\"xid\":%u", t->xid);
     add_commit_time(b, t);
     if (t->gid) {

@@ -291,13 +291,15 @@ bool plugin_nan_is_null(const struct options *o, const struct plugin_options *ch
 
 /* The setting is there from the minor releases of August 2026 on. */
 static const char setting_question[] =
-    "SELECT coalesce(string_agg(quote_ident(l.name), ', ' ORDER BY l.n) || ', ', '')"
-    "         || quote_ident($1::text) AS setting"
-    "  FROM (SELECT btrim(x.name, ' \"') AS name, x.n"
-    "          FROM unnest(string_to_array(current_setting('output_plugin_libraries', true), ','))"
-    "            WITH ORDINALITY AS x (name, n)) AS l"
-    " WHERE l.name <> '' HAVING NOT coalesce($1 = ANY (array_agg(l.name)), false)"
-    "   AND current_setting('output_plugin_libraries', true) IS NOT NULL";
+    "WITH setting AS (SELECT current_setting('output_plugin_libraries', true) AS value),"
+    "     allowed AS (SELECT coalesce(replace(m[1], '\"\"', '\"'), lower(m[2])) AS name FROM setting,"
+    "                   regexp_matches(value, '\"((?:[^\"]|\"\")*)\"|([^,\"\\s]+)', 'g') AS m),"
+    /* a list that was set as one string is one name: the parts were meant */
+    "     meant AS (SELECT btrim(p.name) AS name, row_number() OVER () AS n"
+    "                 FROM allowed, regexp_split_to_table(allowed.name, ',') AS p (name))"
+    " SELECT (SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY n) || ', ', '') FROM meant"
+    "          WHERE name NOT IN ('', $1)) || quote_ident($1::text) AS setting"
+    "   FROM setting WHERE value IS NOT NULL AND $1 NOT IN (SELECT name FROM allowed)";
 
 void plugin_hint_at_setting(PGconn *sql, const struct plugin *p)
 {

@@ -123,12 +123,15 @@ sub rest_of ($r) { return ids($r->out =~ s/^.*"id":1009\b.*\n//mgr) }
 
 # ---- -E TIMESTAMP ----
 
+my $everything = ids(join '', map { qq({"row":{"id":$_->{row}{id},) } grep { $_->{row} } peek('base'));
+
 sub bounded_by_time ($name, $want, $when) {
     local $Test::Builder::Level = $Test::Builder::Level + 1;
     my $slot = backlog('t' . ++$nslots);
     my $r = run($slot, -E => $when);
     $r->exited(0, "$name: status 0");
     is(ids($r), $want, "$name: gives $want");
+    is(ids($r->out . run($slot, -E => 'now')->out), $everything, "$name: the next run has the rest");
     $pg->sql('shop', "SELECT pg_drop_replication_slot('$slot')");
 }
 
