@@ -68,16 +68,19 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
  * Where only the end of the record is known its last byte stands for its beginning, and where nothing
  * is, what the transaction has begun with: its commit lies behind that.
  */
-bool bounds_exclude_place(const struct bounds *b, const struct transaction *t, lsn_t from)
+bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t from)
 {
     lsn_t lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn ? t->end_lsn - 1 : from;
 
-    return b->last_commit && lsn > b->last_commit;
+    return (b->last_commit && lsn > b->last_commit) ||
+           (b->until_time && t->commit_time > b->until_time);
 }
 
-bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t from)
+bool bounds_are_passed(const struct bounds *b, const struct transaction *t, lsn_t from)
 {
-    return bounds_exclude_place(b, t, from) || (b->until_time && t->commit_time > b->until_time);
+    lsn_t lsn = t->commit_lsn ? t->commit_lsn : from;
+
+    return b->last_commit && lsn > b->last_commit;
 }
 
 bool bounds_reached(const struct bounds *b, lsn_t lsn)

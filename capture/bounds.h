@@ -28,8 +28,11 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
 /* What has committed before lsn is the end, where no earlier one has been asked for. */
 void bounds_end_at(struct bounds *b, lsn_t lsn);
 
-/* Whether it does by its place in the WAL: then nothing within the bounds comes after it. */
-bool bounds_exclude_place(const struct bounds *b, const struct transaction *t, lsn_t from);
+/*
+ * Whether its commit record is known to begin behind them: then nothing within the bounds comes after
+ * it, and the next run can begin right behind them.
+ */
+bool bounds_are_passed(const struct bounds *b, const struct transaction *t, lsn_t from);
 
 /*
  * Whether the transaction, the first change of which lies at `from` (0 = not known), is known to lie

@@ -421,13 +421,14 @@ static bool is_excluded(const struct pipeline *p, const struct transaction *t, l
 }
 
 /*
- * When it lies behind the bound, all before the bound has come: that much the next run need not look
- * at again.  One that was only committed too late may lie before it, as may others behind it.
+ * When it begins behind the bound, all before the bound has come: that much the next run need not look
+ * at again.  One that was only committed too late may lie before it, as may others behind it; and of a
+ * record whose end alone is known the beginning may.
  */
 static void end_before(struct pipeline *p, const struct transaction *t, lsn_t from)
 {
     p->finished = true;
-    if (bounds_exclude_place(p->bounds, t, from))
+    if (bounds_are_passed(p->bounds, t, from))
         mark(p, NULL, p->bounds->last_commit + 1);
 }
 

@@ -520,6 +520,7 @@ static enum outcome check_after_start(struct session *s, PGconn *sql)
     struct slot slot;
     enum outcome outcome = slot_find(sql, s->o->slot, &slot);
 
+    s->pipeline.decoder->settled = slot.catalog_xmin;
     if (outcome != OUTCOME_OK)
         return outcome;
     return slot.exists ? check_slot_position(s, &slot) : slot_missing(s);
@@ -576,6 +577,7 @@ static struct decoder *new_scout(const struct session *s)
     struct decoder *scout = new_decoder(s, s->stream.conn);
 
     scout->silent = true;
+    scout->settled = s->pipeline.decoder->settled;
     scout->nan_is_null = s->stream.nan_is_null;
     return scout;
 }

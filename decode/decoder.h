@@ -45,6 +45,7 @@ struct decoder {
     char gid[201];         /* PostgreSQL's identifiers of prepared transactions: 199 bytes at most */
     struct value *old_row; /* RELATION_MAX_COLUMNS each */
     struct value *new_row;
+    uint32_t settled;      /* all transactions before this one had ended when the stream began; 0 = not known */
     struct relation **truncated; /* ntruncated of the event, with room for truncated_cap */
     uint32_t truncated_cap;
     bool silent;      /* warns of nothing: it looks ahead of another decoder of the same stream */

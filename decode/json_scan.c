@@ -192,12 +192,13 @@ bool json_bytes(struct json_scan *s, struct slice *out)
     return true;
 }
 
-/* To UTF-8, with the NUL. */
-static bool convert(struct json_scan *s, struct slice *out)
+bool json_convert(struct json_scan *s, struct slice *out)
 {
     char *text = s->start + (out->data - s->start); /* the same place, to be written to */
     size_t len = (size_t)out->len + 1;
 
+    if (!s->charset)
+        return true;
     if (!charset_convert(s->charset, &text, &len))
         return json_fail_at(s, out->data + len,
                             "a character that is not valid in the encoding of the database");
@@ -209,7 +210,7 @@ static bool convert(struct json_scan *s, struct slice *out)
 
 bool json_string(struct json_scan *s, struct slice *out)
 {
-    return json_bytes(s, out) && (!s->charset || convert(s, out));
+    return json_bytes(s, out) && json_convert(s, out);
 }
 
 /* ---- values ---- */

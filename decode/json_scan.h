@@ -86,6 +86,9 @@ bool json_string(struct json_scan *s, struct slice *out);
 /* Likewise, but bytes are not taken for characters: out->data[-1] is the quote. */
 bool json_bytes(struct json_scan *s, struct slice *out);
 
+/* Makes of such a string one of text, as json_string() does; it has to end in a NUL. */
+bool json_convert(struct json_scan *s, struct slice *text);
+
 /* Whether something borrows from the text itself: what has been converted does not. */
 static inline bool json_holds(const struct json_scan *s, const char *p)
 {

@@ -34,9 +34,13 @@ struct protobuf_field {
     size_t len;
 };
 
-/* At most 10 bytes of 7 bits each, the lowest first. */
+/* At most 10 bytes of 7 bits each, the lowest first; mostly it is a single one. */
 static inline bool protobuf_read_varint(struct reader *r, uint64_t *n)
 {
+    if (r->p < r->end && (unsigned char)*r->p < 0x80) {
+        *n = (unsigned char)*r->p++;
+        return true;
+    }
     *n = 0;
     for (unsigned shift = 0; shift < 64 && r->p < r->end; shift += 7) {
         uint64_t byte = (unsigned char)*r->p++;

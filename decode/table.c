@@ -17,6 +17,7 @@ struct named_column {
     uint32_t type_len;
     uint32_t type_oid; /* likewise; 0 = not said */
     uint16_t position; /* among the relation's columns */
+    uint16_t number_in_table; /* 0 = not known */
     bool left_out;     /* has no place among them */
     bool identity;
     bool candidate;
@@ -34,13 +35,23 @@ struct table {
     uint32_t name_len;
     struct relation *relation; /* that its rows are given as; NULL until looked at */
     uint32_t version;          /* of the relation, that the columns here were made for */
-    uint32_t generation;       /* when the catalogs were asked last */
+    uint32_t generation;       /* when the catalogs were asked last, */
+    uint64_t transaction;      /* and in which transaction */
+    uint32_t own_oid;
     bool elsewhere;
     bool full; /* old rows are whole, but for nulls */
     uint32_t since;
     struct named_column *columns; /* in the order of messages */
     uint16_t ncolumns;
 };
+
+/* A look into the catalogs: transactions before floor had ended, those from ceiling on not begun. */
+struct horizon {
+    uint32_t floor;
+    uint32_t ceiling;
+};
+
+enum { HORIZONS = 16 };
 
 struct tables {
     unsigned ways;
@@ -53,6 +64,9 @@ struct tables {
     bool suspect;
     bool warned; /* that a null may be a lost number */
     usec_t since;        /* ticks when it counted up last */
+    uint64_t transactions; /* begun so far */
+    struct horizon horizons[HORIZONS]; /* the last ones, in turn */
+    uint32_t nhorizons;
     uint32_t nameless;   /* OIDs given to tables that are no more */
 };
 
@@ -108,12 +122,14 @@ void description_release(struct description *d)
 
 /*
  * A message that can be read in two ways is read by what the catalogs say, and they are asked at
- * most once a second, or when a transaction has passed that may have changed them.
+ * most once a second, or when a transaction has passed that may have changed them (or, where it
+ * matters more, once in the transaction).
  */
 void tables_transaction_begins(struct tables *ts)
 {
     usec_t now = clock_ticks();
 
+    ts->transactions++;
     if (!ts->suspect && now - ts->since < LOOK_AGAIN_USEC)
         return;
     ts->suspect = false;
@@ -245,11 +261,12 @@ static struct named_column *locate(const struct table *t, const struct sent_colu
     return NULL;
 }
 
-/* How a message fits what is known of its table. */
+/* How a message fits what is known of its table, the best first. */
 enum fit {
     FITS,
-    FITS_NOT,   /* other columns: the catalogs have to be asked */
-    FITS_MAYBE, /* may be read otherwise, if the table is not what it was */
+    FITS_MAYBE,    /* may be read otherwise, if the table is not what it was a moment ago */
+    FITS_DOUBTFUL, /* likewise, and what is at stake are values */
+    FITS_NOT,      /* other columns: the catalogs have to be asked */
 };
 
 static void warn_lost(const struct decoder *d, bool *warned, const char *what,
@@ -265,14 +282,14 @@ static void warn_lost(const struct decoder *d, bool *warned, const char *what,
 
 /* A null that cannot be one is a number that the plugin has no text for; another may be one. */
 static void mark_lost(struct tables *ts, const struct decoder *d, const struct table *t,
-                      struct named_column *c, const struct sent_column *sent, bool old,
+                      struct named_column *c, const struct sent_column *sent, bool never_null,
                       struct value *v)
 {
     bool nullable = sent->nullable == NULLABLE_NOT_SAID ? c->nullable : sent->nullable == NULLABLE_YES;
 
     if (!d->nan_is_null || !c->number)
         return;
-    if (nullable && !old) {
+    if (nullable && !never_null) {
         warn_lost(d, &ts->warned, "a null may stand for NaN or infinity, first in", t, c);
         return;
     }
@@ -282,8 +299,10 @@ static void mark_lost(struct tables *ts, const struct decoder *d, const struct t
 
 /* Lays what was sent onto the relation's columns, all of which are VALUE_ABSENT before. */
 static bool place(struct tables *ts, const struct decoder *d, const struct table *t,
-                  const struct sent_row *sent, bool old, struct value *row)
+                  const struct sent_change *change, bool old, struct value *row)
 {
+    const struct sent_row *sent = old ? &change->old_row : &change->new_row;
+    bool never_null = old && !change->old_has_nulls;
     uint16_t next = 0;
 
     for (int i = 0; i < t->relation->ncolumns; i++)
@@ -299,7 +318,7 @@ static bool place(struct tables *ts, const struct decoder *d, const struct table
             return false; /* named twice */
         row[c->position] = sent->columns[j].value;
         if (sent->columns[j].value.kind == VALUE_NULL)
-            mark_lost(ts, d, t, c, &sent->columns[j], old, &row[c->position]);
+            mark_lost(ts, d, t, c, &sent->columns[j], never_null, &row[c->position]);
     }
     return true;
 }
@@ -310,7 +329,7 @@ static enum fit place_new(struct tables *ts, const struct decoder *d, const stru
     bool omits = c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED);
     enum fit fit = FITS;
 
-    if (!place(ts, d, t, &c->new_row, false, d->new_row))
+    if (!place(ts, d, t, c, false, d->new_row))
         return FITS_NOT;
     for (int i = 0; i < t->ncolumns; i++) {
         const struct named_column *column = &t->columns[i];
@@ -327,6 +346,8 @@ static enum fit place_new(struct tables *ts, const struct decoder *d, const stru
 
 /* What the columns of an old row say of the replica identity that it was written with. */
 struct old_look {
+    bool complete;      /* every column */
+    bool required;      /* every one that cannot be null */
     bool more_than_key; /* a column that no key could have */
     bool outside;       /* a column outside of the identity as it is known */
     bool whole_key;     /* every column of that identity */
@@ -334,57 +355,71 @@ struct old_look {
 
 static struct old_look look_at_old(const struct table *t, const struct value *row)
 {
-    struct old_look look = {.whole_key = true};
+    struct old_look look = {.complete = true, .required = true, .whole_key = true};
 
     for (int i = 0; i < t->ncolumns; i++) {
         const struct named_column *c = &t->columns[i];
-        bool sent = !c->left_out && row[c->position].kind != VALUE_ABSENT;
+        bool sent;
 
+        if (c->left_out)
+            continue;
+        sent = row[c->position].kind != VALUE_ABSENT;
+        look.complete &= sent;
+        look.required &= sent || c->nullable;
         look.more_than_key |= sent && !c->candidate;
         look.outside |= sent && !c->identity;
-        look.whole_key &= sent || !c->identity || c->left_out;
+        look.whole_key &= sent || !c->identity;
     }
     return look;
 }
 
-static bool has_more_than_key(const struct table *t)
+/* Whether transaction a is before b, as numbers that wrap around. */
+static bool precedes(uint32_t a, uint32_t b)
 {
-    for (int i = 0; i < t->ncolumns; i++)
-        if (!t->columns[i].candidate && !t->columns[i].left_out)
+    return (int32_t)(a - b) < 0;
+}
+
+/*
+ * Whether transaction `since` had ended when xid began.  That its number is smaller does not tell:
+ * it may have ended later.
+ */
+static bool had_ended(const struct tables *ts, const struct decoder *d, uint32_t since)
+{
+    enum { FIRST_NORMAL = 3 };
+    uint32_t xid = d->transaction.xid;
+
+    if (since < FIRST_NORMAL || (d->settled && precedes(since, d->settled)))
+        return true;
+    for (uint32_t i = 0; i < ts->nhorizons && i < HORIZONS; i++)
+        if (precedes(since, ts->horizons[i].floor) && !precedes(xid, ts->horizons[i].ceiling))
             return true;
     return false;
 }
 
-/* Whether the identity was the same when the transaction ran. */
-static bool was_so_before(const struct table *t, uint32_t xid)
-{
-    enum { FIRST_NORMAL = 3 };
-
-    return t->since < FIRST_NORMAL || (xid && (int32_t)(xid - t->since) > 0);
-}
-
 /*
- * Old rows lack what is null and what is not part of the identity, and the two look alike.  A column
- * that could not be part of any key tells that the row is whole; a key alone may be either.
+ * Old rows of most plugins lack what is null and what is not part of the identity, and the two look
+ * alike.  Nulls are made of what is missing only where it is sure that the identity was FULL.
  */
 static enum fit place_old(struct tables *ts, const struct decoder *d, const struct table *t,
                           const struct sent_change *c, enum old_row *kind)
 {
     struct old_look look;
-    bool doubtful;
 
     *kind = OLD_NONE;
     if (!c->old_sent)
         return FITS;
-    if (!place(ts, d, t, &c->old_row, true, d->old_row))
+    if (!place(ts, d, t, c, true, d->old_row))
         return FITS_NOT;
     look = look_at_old(t, d->old_row);
-    doubtful = t->full ? !look.more_than_key && has_more_than_key(t) : look.outside || !look.whole_key;
-    if (t->full)
-        *kind = doubtful && !was_so_before(t, d->transaction.xid) ? OLD_KEY : OLD_FULL;
-    else
-        *kind = look.more_than_key && look.outside ? OLD_FULL : OLD_KEY;
-    return doubtful ? FITS_MAYBE : FITS;
+    *kind = look.complete && (t->full || look.outside) ? OLD_FULL : OLD_KEY;
+    if (look.complete)
+        return FITS;
+    if (!t->full)
+        return look.outside || !look.whole_key ? FITS_MAYBE : FITS;
+    if (c->old_has_nulls || !look.required || !had_ended(ts, d, t->since))
+        return FITS_MAYBE;
+    *kind = OLD_FULL;
+    return look.more_than_key ? FITS : FITS_DOUBTFUL;
 }
 
 static enum fit try(struct tables *ts, const struct decoder *d, const struct table *t,
@@ -399,7 +434,7 @@ static enum fit try(struct tables *ts, const struct decoder *d, const struct tab
     if (fit == FITS_NOT)
         return fit;
     old = place_old(ts, d, t, c, old_kind);
-    return old > fit || old == FITS_NOT ? old : fit;
+    return old > fit ? old : fit;
 }
 
 /* ---- what the catalogs say, beside the message ---- */
@@ -433,100 +468,145 @@ static const struct described_column *described(const struct description *x, con
     return NULL;
 }
 
-static const struct sent_column *sent_as(const struct sent_row *row, const char *name)
+static bool same_name(struct slice a, struct slice b)
 {
-    size_t len = strlen(name);
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
 
+static struct slice source_name(const struct source *s)
+{
+    const char *name = s->known ? s->known->name : s->described ? s->described->name : NULL;
+
+    return s->sent ? s->sent->name : (struct slice){name, (uint32_t)strlen(name)};
+}
+
+static const struct sent_column *sent_as(const struct sent_row *row, struct slice name)
+{
     for (uint32_t i = 0; i < row->n; i++)
-        if (row->columns[i].name.len == len && memcmp(row->columns[i].name.data, name, len) == 0)
+        if (same_name(row->columns[i].name, name))
             return &row->columns[i];
     return NULL;
 }
 
-static bool is_in(const struct sources *s, const char *name, size_t len)
+static bool is_in(const struct sources *s, struct slice name)
 {
-    for (int i = 0; i < s->n; i++) {
-        const struct source *x = &s->list[i];
-        struct slice have = x->sent    ? x->sent->name
-                            : x->known ? (struct slice){x->known->name, x->known->name_len}
-                                       : (struct slice){x->described->name,
-                                                        (uint32_t)strlen(x->described->name)};
+    for (int i = 0; i < s->n; i++)
+        if (same_name(source_name(&s->list[i]), name))
+            return true;
+    return false;
+}
 
-        if (have.len == len && memcmp(have.data, name, len) == 0)
+/* What a relation is made of. */
+struct look {
+    const struct tables *ts;
+    const struct decoder *d;
+    const struct table *t;
+    const struct description *x;
+    const struct sent_change *c;
+    bool omits; /* the new row may lack columns */
+};
+
+/*
+ * A column that the catalogs have under another name.  Which of the names it had is not known: it has
+ * the new one if that was there before the change.
+ */
+static struct source renamed(const struct look *l, const struct named_column *known)
+{
+    for (int i = 0; i < l->x->ncolumns; i++) {
+        const struct described_column *desc = &l->x->columns[i];
+
+        if (!known->number_in_table || desc->number_in_table != known->number_in_table ||
+            l->x->own_oid != l->t->own_oid)
+            continue;
+        return (struct source){.described = desc,
+                               .known = had_ended(l->ts, l->d, desc->since) ? NULL : known};
+    }
+    return (struct source){.known = known};
+}
+
+/* Column i of those that are known or, without any, of those that the catalogs have. */
+static struct source usual(const struct look *l, int i)
+{
+    const struct named_column *known;
+    const struct described_column *desc;
+
+    if (!l->t->relation)
+        return (struct source){.described = &l->x->columns[i]};
+    known = &l->t->columns[i];
+    desc = described(l->x, known->name, known->name_len);
+    return desc ? (struct source){.described = desc, .known = known} : renamed(l, known);
+}
+
+static int count_usual(const struct look *l)
+{
+    return l->t->relation ? l->t->ncolumns : l->x->ncolumns;
+}
+
+/* Columns that are not in the message, and that it may have left out, come before `until`. */
+static void add_omitted(const struct look *l, struct sources *s, struct slice until)
+{
+    for (int i = 0; i < count_usual(l); i++) {
+        struct source source = usual(l, i);
+        struct slice name = source_name(&source);
+
+        if (until.data && same_name(name, until))
+            return;
+        if (sent_as(&l->c->new_row, name) || is_in(s, name))
+            continue;
+        source.omitted = true;
+        source.sent = sent_as(&l->c->old_row, name);
+        if (source.sent || (source.described && source.described->toastable))
+            add_source(s, source);
+    }
+}
+
+static bool is_usual(const struct look *l, struct slice name)
+{
+    for (int i = 0; i < count_usual(l); i++) {
+        struct source source = usual(l, i);
+
+        if (same_name(source_name(&source), name))
             return true;
     }
     return false;
 }
 
-/* Columns that are not in the message, and that it may have left out, come before `until`. */
-static void add_omitted(struct sources *s, const struct table *t, const struct description *x,
-                        const struct sent_change *c, struct slice until)
-{
-    int n = t->relation ? t->ncolumns : x->ncolumns;
-
-    for (int i = 0; i < n; i++) {
-        const struct named_column *known = t->relation ? &t->columns[i] : NULL;
-        const char *name = known ? known->name : x->columns[i].name;
-        const struct described_column *desc = described(x, name, strlen(name));
-
-        if (until.data && strlen(name) == until.len && memcmp(name, until.data, until.len) == 0)
-            return;
-        const struct sent_column *old = sent_as(&c->old_row, name);
-
-        if (!(old || (desc && desc->toastable)) || sent_as(&c->new_row, name) ||
-            is_in(s, name, strlen(name)))
-            continue;
-        add_source(s, (struct source){
-                          .sent = old, .described = desc, .known = known, .omitted = true});
-    }
-}
-
-static bool names_column(const struct table *t, const struct description *x, struct slice name)
-{
-    for (int i = 0; t->relation && i < t->ncolumns; i++)
-        if (t->columns[i].name_len == name.len &&
-            memcmp(t->columns[i].name, name.data, name.len) == 0)
-            return true;
-    return !t->relation && described(x, name.data, name.len);
-}
-
 /* The row is complete, or lacks what can be stored out of line. */
-static void sources_of_new(struct sources *s, const struct table *t, const struct description *x,
-                           const struct sent_change *c, bool omits)
+static void sources_of_new(const struct look *l, struct sources *s)
 {
-    const struct sent_row *row = &c->new_row;
+    const struct sent_row *row = &l->c->new_row;
 
     for (uint32_t j = 0; j < row->n; j++) {
         const struct sent_column *sent = &row->columns[j];
 
-        if (is_in(s, sent->name.data, sent->name.len))
+        if (is_in(s, sent->name))
             continue;
-        if (omits && names_column(t, x, sent->name))
-            add_omitted(s, t, x, c, sent->name);
-        add_source(s, (struct source){.sent = sent,
-                                      .described = described(x, sent->name.data, sent->name.len)});
+        if (l->omits && is_usual(l, sent->name))
+            add_omitted(l, s, sent->name);
+        add_source(s, (struct source){
+                          .sent = sent,
+                          .described = described(l->x, sent->name.data, sent->name.len)});
     }
-    if (omits)
-        add_omitted(s, t, x, c, (struct slice){NULL, 0});
+    if (l->omits)
+        add_omitted(l, s, (struct slice){NULL, 0});
 }
 
 /* Without a new row: the columns that are known, and those of the old row. */
-static void sources_of_rest(struct sources *s, const struct table *t, const struct description *x,
-                            const struct sent_row *old)
+static void sources_of_rest(const struct look *l, struct sources *s)
 {
-    for (int i = 0; t->relation && i < t->ncolumns; i++) {
-        const struct named_column *known = &t->columns[i];
+    const struct sent_row *old = &l->c->old_row;
 
-        add_source(s, (struct source){.sent = sent_as(old, known->name),
-                                      .described = described(x, known->name, known->name_len),
-                                      .known = known});
+    for (int i = 0; i < count_usual(l); i++) {
+        struct source source = usual(l, i);
+
+        source.sent = sent_as(old, source_name(&source));
+        add_source(s, source);
     }
-    for (int i = 0; !t->relation && i < x->ncolumns; i++)
-        add_source(s, (struct source){.sent = sent_as(old, x->columns[i].name),
-                                      .described = &x->columns[i]});
     for (uint32_t j = 0; j < old->n; j++)
-        if (!is_in(s, old->columns[j].name.data, old->columns[j].name.len))
-            add_source(s, (struct source){.sent = &old->columns[j]});
+        if (!is_in(s, old->columns[j].name))
+            add_source(s, (struct source){.sent = &old->columns[j],
+                                          .described = described(l->x, old->columns[j].name.data,
+                                                                 old->columns[j].name.len)});
 }
 
 /* ---- types ---- */
@@ -618,13 +698,6 @@ static uint16_t rank(const struct sources *s, const struct description *x, int i
     return before;
 }
 
-static struct slice source_name(const struct source *s)
-{
-    const char *name = s->known ? s->known->name : s->described ? s->described->name : NULL;
-
-    return s->sent ? s->sent->name : (struct slice){name, (uint32_t)strlen(name)};
-}
-
 /* A table that is no more has the identity that the message shows. */
 static bool is_identity(const struct source *s, const struct description *x,
                         const struct sent_change *c)
@@ -633,17 +706,14 @@ static bool is_identity(const struct source *s, const struct description *x,
 
     if (x->exists)
         return s->described && s->described->identity;
-    for (uint32_t i = 0; i < c->old_row.n; i++)
-        if (c->old_row.columns[i].name.len == name.len &&
-            memcmp(c->old_row.columns[i].name.data, name.data, name.len) == 0)
-            return true;
-    return s->known && s->known->identity;
+    return sent_as(&c->old_row, name) || (s->known && s->known->identity);
 }
 
-static enum outcome make_relation(const struct sources *s, const struct description *x,
-                                  const struct decoder *d, const struct table *t,
-                                  const struct sent_change *c, struct relation *r)
+static enum outcome make_relation(const struct look *l, const struct sources *s, struct relation *r)
 {
+    const struct description *x = l->x;
+    const struct table *t = l->t;
+
     r->schema = xstrdup(x->exists ? x->schema : t->schema);
     r->name = xstrdup(x->exists ? x->name : t->name);
     r->identity = x->exists ? x->identity : 'd';
@@ -657,8 +727,8 @@ static enum outcome make_relation(const struct sources *s, const struct descript
             continue;
         r->ncolumns++;
         column->name = xstrndup(name.data, name.len);
-        column->identity = column->key = is_identity(&s->list[i], x, c);
-        outcome = choose_type(d->describer, &s->list[i], t, column);
+        column->identity = column->key = is_identity(&s->list[i], x, l->c);
+        outcome = choose_type(l->d->describer, &s->list[i], t, column);
         if (outcome != OUTCOME_OK) {
             r->ncolumns = s->n; /* cleared by it: columns that are not made yet are empty */
             return outcome;
@@ -686,6 +756,8 @@ static struct named_column name_column(const struct sources *s, const struct des
         .name = xstrndup(name.data, name.len),
         .name_len = name.len,
         .left_out = is_left_out(source),
+        .number_in_table = desc ? desc->number_in_table
+                           : source->known ? source->known->number_in_table : 0,
         .position = is_left_out(source) ? 0 : rank(s, x, i),
         .identity = is_identity(source, x, c),
         .candidate = !desc || desc->candidate,
@@ -721,7 +793,9 @@ static void keep(struct tables *ts, struct table *t, const struct sources *s,
     t->elsewhere = x->elsewhere;
     t->full = x->exists && x->own_identity == 'f';
     t->since = x->since;
+    t->own_oid = x->own_oid;
     t->generation = ts->generation;
+    t->transaction = ts->transactions;
 }
 
 /* One that stands for a table without one, and that no table has. */
@@ -740,7 +814,8 @@ static uint32_t choose_oid(struct tables *ts, struct decoder *d, const struct ta
 static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *d,
                             const struct sent_change *c, const struct description *x)
 {
-    bool omits = c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED);
+    const struct look l = {ts, d, t, x, c,
+                           c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED)};
     uint32_t most = c->new_row.n + c->old_row.n + x->ncolumns + t->ncolumns;
     struct sources s = {.cap = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX)};
     struct relation r = {.oid = choose_oid(ts, d, t, x)};
@@ -749,10 +824,10 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
 
     s.list = xcalloc(s.cap, sizeof *s.list);
     if (c->op == OP_INSERT || c->op == OP_UPDATE)
-        sources_of_new(&s, t, x, c, omits);
+        sources_of_new(&l, &s);
     else
-        sources_of_rest(&s, t, x, &c->old_row);
-    outcome = make_relation(&s, x, d, t, c, &r);
+        sources_of_rest(&l, &s);
+    outcome = make_relation(&l, &s, &r);
     if (outcome == OUTCOME_OK && r.ncolumns > RELATION_MAX_COLUMNS) {
         log_error("table \"%s.%s\" has %d columns at " LSN_FMT, t->schema, t->name, r.ncolumns,
                   LSN_ARGS(c->lsn));
@@ -770,12 +845,14 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
 }
 
 /* Asks the catalogs and makes the relation that the message needs. */
-static enum outcome look(struct tables *ts, struct table *t, struct decoder *d,
+static enum outcome ask(struct tables *ts, struct table *t, struct decoder *d,
                          const struct sent_change *c)
 {
     struct description x = {0};
     enum outcome outcome = d->describer->describe(d->describer->arg, t->schema, t->name, &x);
 
+    if (outcome == OUTCOME_OK && x.exists)
+        ts->horizons[ts->nhorizons++ % HORIZONS] = (struct horizon){x.floor, x.ceiling};
     if (outcome == OUTCOME_OK)
         outcome = rebuild(ts, t, d, c, &x);
     description_release(&x);
@@ -812,7 +889,7 @@ static void fill_event(const struct tables *ts, struct decoder *d, const struct 
     if (old_kind == OLD_KEY && c->op == OP_UPDATE && (ts->ways & TABLES_REPEAT_KEY) &&
         repeats_key(d, t))
         old_kind = OLD_NONE;
-    if (old_kind == OLD_FULL)
+    if (old_kind == OLD_FULL && !c->old_has_nulls)
         nulls_for_absent(t->relation, d->old_row);
     e->kind = EVENT_CHANGE;
     e->transaction = &d->transaction;
@@ -836,8 +913,9 @@ enum outcome tables_change(struct tables *ts, struct decoder *d, const struct se
     enum old_row old_kind = OLD_NONE;
     enum fit fit = try(ts, d, t, c, &old_kind);
 
-    if (fit == FITS_NOT || (fit == FITS_MAYBE && t->generation != ts->generation)) {
-        enum outcome outcome = look(ts, t, d, c);
+    if (fit == FITS_NOT || (fit == FITS_MAYBE && t->generation != ts->generation) ||
+        (fit == FITS_DOUBTFUL && t->transaction != ts->transactions)) {
+        enum outcome outcome = ask(ts, t, d, c);
 
         if (outcome != OUTCOME_OK)
             return outcome;
@@ -863,7 +941,7 @@ enum outcome tables_truncate(struct tables *ts, struct decoder *d, const struct 
         struct table *t = find(ts, names[i].schema, names[i].table);
 
         if (!t->relation || t->version != t->relation->version) {
-            enum outcome outcome = look(ts, t, d, &nothing);
+            enum outcome outcome = ask(ts, t, d, &nothing);
 
             if (outcome != OUTCOME_OK)
                 return outcome;

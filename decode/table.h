@@ -45,7 +45,8 @@ struct sent_change {
     struct slice table;
     struct sent_row new_row; /* of an insert or update: all columns, but see TABLES_OMIT_UNCHANGED */
     bool old_sent;
-    struct sent_row old_row; /* if old_sent.  Nulls are not in it: one that is, is a lost number */
+    bool old_has_nulls;      /* of the old row's columns none is left out for being null */
+    struct sent_row old_row; /* if old_sent; without old_has_nulls a null in it is a lost number */
 };
 
 struct sent_table {
@@ -67,6 +68,8 @@ struct described_column {
     bool nullable;
     bool toastable;     /* values can be stored out of line, and then be left out of an update */
     bool number;        /* numeric, float4 or float8 */
+    uint16_t number_in_table; /* attnum of the table itself */
+    uint32_t since;     /* the transaction that wrote what is known of it */
     bool computed_late; /* a virtual generated column: what is sent for it means nothing */
 };
 
@@ -80,6 +83,9 @@ struct description {
     bool elsewhere;     /* it is a partition, and they are given as rows of a table above it */
     char own_identity;  /* of the table itself, which is what is logged */
     uint32_t since;     /* the transaction that wrote own_identity, or something else about it */
+    uint32_t own_oid;
+    uint32_t floor;     /* transactions before this one had ended when the catalogs were asked ... */
+    uint32_t ceiling;   /* ... and those from this one on had not begun */
     uint16_t ncolumns;
     struct described_column *columns; /* in the order of the table itself */
 };

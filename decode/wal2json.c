@@ -46,6 +46,67 @@ bool wal2json_time(struct wal2json *w, usec_t *time)
            json_fail_at(&w->scan, text.data, "an invalid timestamp");
 }
 
+/*
+ * Takes the rest of a type's name that is written as in SQL.  The next token is a comma or closing
+ * bracket that stands neither in quotes nor in the parentheses of a type modifier.
+ */
+static bool take_sql_name(struct json_scan *s)
+{
+    bool quoted = false;
+    int depth = 0;
+
+    for (; s->p < s->end; s->p++) {
+        char c = *s->p;
+
+        if (!quoted && depth == 0 && (c == ',' || c == '}' || c == ']'))
+            return true;
+        quoted ^= c == '"';
+        depth += !quoted && c == '(' ? 1 : !quoted && c == ')' ? -1 : 0;
+    }
+    return json_fail_at(s, s->p, "the text is cut off");
+}
+
+/*
+ * The plugin takes a name that begins with a quote for a JSON string, which "a"."b" and "a""b" are
+ * not.  Before 2.4 it adds a pair of quotes: ""a"".  What has been read of it up to the second
+ * quote is put back and the name kept as it is in SQL.  It is moved over the byte before it, a
+ * colon, comma, bracket or blank, as a NUL is to follow.
+ */
+static bool read_sql_name(struct json_scan *s, char *start, struct slice *type)
+{
+    size_t len;
+
+    s->p[-1] = '"';
+    s->p = start;
+    if (!take_sql_name(s))
+        return false;
+    len = (size_t)(s->p - start);
+    if (len > 4 && memcmp(start, "\"\"", 2) == 0 && start[len - 1] == '"') {
+        start++;
+        len -= 2;
+    }
+    memmove(start - 1, start, len);
+    start[len - 1] = '\0';
+    *type = (struct slice){start - 1, (uint32_t)len};
+    return true;
+}
+
+bool wal2json_type(struct wal2json *w, struct slice *type)
+{
+    struct json_scan *s = &w->scan;
+    bool plain;
+    char *start;
+
+    json_peek(s);
+    start = s->p;
+    if (!json_bytes(s, type))
+        return false;
+    plain = s->p == s->end || strchr(",]} \t\r\n", *s->p);
+    if (!plain && type->data + type->len == s->p - 1 && !read_sql_name(s, start, type))
+        return false;
+    return json_convert(s, type);
+}
+
 struct sent_column *wal2json_add_column(struct wal2json *w, struct sent_row *row)
 {
     struct sent_column *column;

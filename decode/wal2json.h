@@ -8,6 +8,9 @@
  * may come in any order and with white space between tokens; unknown ones are skipped, known ones
  * may not come twice.
  *
+ * Names of types that the plugin writes with SQL's quotes in place of JSON's are read nevertheless
+ * (an enum "a"."b" in a schema outside of search_path; in versions before 2.4, any quoted name).
+ *
  * What is made of values:
  *
  *   null               VALUE_NULL.  Up to wal2json 2.5, and later where the option
@@ -20,7 +23,8 @@
  *                      bytes.  Where bytea_output is not "hex", those were bytes of the value.
  *   an object, array   an error: the plugin never sends any
  *
- * Values that are null in an old row are left out of it, as format 1 does.
+ * Old rows of format 1 lack the columns that are null, so a null there is a number that has been
+ * lost.  In format 2 it may be either: a table with replica identity FULL has its nulls there.
  *
  * What is not said: commit_lsn and a change's own LSN in format 1 (in chunks, the LSN of the
  * wrapper message is the change's); TRUNCATE in format 1; the old row of a table whose replica

@@ -48,6 +48,9 @@ bool wal2json_lsn(struct wal2json *w, lsn_t *lsn);
 /* "2026-11-21 14:46:48.154068+00" */
 bool wal2json_time(struct wal2json *w, usec_t *time);
 
+/* The name of a type, which is not always a JSON string. */
+bool wal2json_type(struct wal2json *w, struct slice *type);
+
 /* The next column of a row, zeroed; NULL when there are too many. */
 struct sent_column *wal2json_add_column(struct wal2json *w, struct sent_row *row);
 

@@ -52,7 +52,7 @@ static bool read_item(struct wal2json *w, enum part part, struct sent_column *co
     case PART_NAMES:
         return json_string(s, &column->name);
     case PART_TYPES:
-        return json_string(s, &column->type);
+        return wal2json_type(w, &column->type);
     case PART_OIDS:
         return json_oid(s, &column->type_oid);
     case PART_OPTIONALS:
@@ -224,7 +224,8 @@ static bool read_member(struct wal2json *w, const struct slice *name, struct rec
 static const char *misfit(const struct record *r)
 {
     const unsigned table = 1u << CHANGE_SCHEMA | 1u << CHANGE_TABLE;
-    const unsigned message = 1u << CHANGE_TRANSACTIONAL | 1u << CHANGE_PREFIX | 1u << CHANGE_CONTENT;
+    const unsigned message =
+        1u << CHANGE_TRANSACTIONAL | 1u << CHANGE_PREFIX | 1u << CHANGE_CONTENT;
     bool has_new = r->new_row.seen != 0;
     bool has_old = (r->seen & 1u << CHANGE_OLDKEYS) != 0;
 
@@ -298,6 +299,7 @@ static bool take_change(struct wal2json *w, struct event *e)
     if (r.kind == KIND_MESSAGE)
         return take_message(w, &r, e);
     w->change.op = operations[r.kind];
+    w->change.old_has_nulls = false;
     w->change.old_sent = (r.seen & 1u << CHANGE_OLDKEYS) != 0;
     w->change.lsn = change_lsn(w);
     return wal2json_change(w, e);

@@ -83,7 +83,7 @@ static bool read_column_member(struct wal2json *w, unsigned key, struct sent_col
     case COLUMN_NAME:
         return json_string(s, &column->name);
     case COLUMN_TYPE:
-        return json_string(s, &column->type);
+        return wal2json_type(w, &column->type);
     case COLUMN_TYPEOID:
         return json_oid(s, &column->type_oid);
     case COLUMN_VALUE:
@@ -289,6 +289,7 @@ static bool take_change(struct wal2json *w, const struct record *r, struct event
     if (w->base.in_transaction && !agree(r->xid, w->base.transaction.xid))
         return wal2json_misfit(w, "a change of another transaction");
     w->change.op = operation_of(r->action);
+    w->change.old_has_nulls = true;
     w->change.old_sent = (r->seen & 1u << KEY_IDENTITY) != 0;
     w->change.lsn = r->lsn != 0 ? r->lsn : w->lsn;
     return wal2json_change(w, e);

@@ -403,12 +403,14 @@ static const char table_question[] =
     "                  JOIN pg_namespace AS s ON s.oid = c.relnamespace"
     "                 WHERE $7::bool AND " SELECTION_MATCHES("s.nspname::text", "c.relname::text")
     "                 ORDER BY a.n DESC LIMIT 1), (SELECT own.oid FROM own)) AS oid)"
-    " SELECT g.oid, s.nspname AS schema, g.relname AS name, g.relreplident AS identity,"
+    " SELECT g.oid, own.oid AS own_oid, s.nspname AS schema, g.relname AS name, g.relreplident AS identity,"
     "        own.relreplident AS own_identity, own.xmin AS since, g.oid <> own.oid AS elsewhere,"
     "        a.attname AS column, a.atttypid AS type_oid, a.atttypmod AS typmod,"
     "        format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, NULL) AS bare_type,"
-    "        b.attnum AS position, NOT a.attnotnull AS nullable,"
-    "        a.attlen = -1 AND a.attstorage <> 'p' AS toastable,"
+    "        b.attnum AS position, NOT a.attnotnull AS nullable, a.attnum, a.xmin AS column_since,"
+    "        a.attlen = -1 AS toastable," /* whatever the storage is now: values stay where they are */
+    "        (txid_snapshot_xmin(t.seen) & 4294967295)::text AS floor,"
+    "        (txid_snapshot_xmax(t.seen) & 4294967295)::text AS ceiling,"
     "        a.atttypid IN (700, 701, 1700) AS number, a.attgenerated = 'v' AS computed_late,"
     "        CASE g.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE coalesce(b.attnum ="
     "          ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = g.oid AND"
@@ -416,7 +418,7 @@ static const char table_question[] =
     "          false) END AS in_identity,"
     "        a.attnum = ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = own.oid AND"
     "                        i.indisunique AND i.indimmediate AND i.indpred IS NULL) AS candidate"
-    "   FROM own, given JOIN pg_class AS g ON g.oid = given.oid"
+    "   FROM own, txid_current_snapshot() AS t (seen), given JOIN pg_class AS g ON g.oid = given.oid"
     "   JOIN pg_namespace AS s ON s.oid = g.relnamespace"
     "   LEFT JOIN pg_attribute AS a ON a.attrelid = (SELECT own.oid FROM own) AND a.attnum > 0"
     "        AND NOT a.attisdropped"
@@ -437,6 +439,8 @@ static void take_column(struct described_column *c, const PGresult *result, int 
     c->candidate = result_bool(result, i, "candidate");
     c->nullable = result_bool(result, i, "nullable");
     c->toastable = result_bool(result, i, "toastable");
+    c->number_in_table = (uint16_t)result_u32(result, i, "attnum");
+    c->since = result_u32(result, i, "column_since");
     c->number = result_bool(result, i, "number");
     c->computed_late = result_bool(result, i, "computed_late");
 }
@@ -450,6 +454,9 @@ static void take_table(struct description *d, const PGresult *result)
     d->identity = result_text(result, 0, "identity")[0];
     d->own_identity = result_text(result, 0, "own_identity")[0];
     d->since = result_u32(result, 0, "since");
+    d->own_oid = result_u32(result, 0, "own_oid");
+    d->floor = result_u32(result, 0, "floor");
+    d->ceiling = result_u32(result, 0, "ceiling");
     d->elsewhere = result_bool(result, 0, "elsewhere");
     if (!result_text(result, 0, "column"))
         return;

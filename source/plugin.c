@@ -58,12 +58,13 @@ static const struct plugin_option test_decoding_options[] = {
 
 static const char *const pgoutput_reserved[] = {"proto_version", "publication_names", "messages",
                                                 "two_phase", "streaming", NULL};
+/* include-default: expressions come unescaped, which breaks the JSON. */
 static const char *const wal2json_reserved[] = {
     "format-version",    "write-in-chunks",  "include-xids",
     "include-timestamp", "include-lsn",      "include-schemas",
     "include-types",     "include-type-oids", "include-typmod",
     "include-not-null",  "include-transaction", "include-domain-data-type",
-    "numeric-data-types-as-string", "include-unchanged-toast", NULL};
+    "numeric-data-types-as-string", "include-unchanged-toast", "include-default", NULL};
 static const char *const decoderbufs_reserved[] = {"debug-mode", NULL};
 /* skip-empty-xacts: PostgreSQL 15 leaves the BEGIN of a transaction out that has messages only. */
 static const char *const test_decoding_reserved[] = {

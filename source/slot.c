@@ -22,7 +22,7 @@ static void copy_text(char *to, size_t size, const PGresult *result, const char 
  * synced 17.  A row as JSON has what there is, so that one statement serves all of them.
  */
 static const char find_statement[] =
-    "SELECT slot_type, plugin, database, active, active_pid, confirmed_flush_lsn,"
+    "SELECT slot_type, plugin, database, active, active_pid, confirmed_flush_lsn, catalog_xmin,"
     "       (j->>'two_phase')::bool AS two_phase, (j->>'synced')::bool AS synced,"
     "       coalesce(j->>'wal_status' = 'lost', false)"
     "         OR coalesce((j->>'conflicting')::bool, false)"
@@ -54,6 +54,7 @@ enum outcome slot_find(PGconn *sql, const char *name, struct slot *s)
         pid = result_text(result, 0, "active_pid");
         s->active_pid = pid ? (int)strtol(pid, NULL, 10) : 0;
         s->confirmed = result_lsn(result, 0, "confirmed_flush_lsn");
+        s->catalog_xmin = result_u32(result, 0, "catalog_xmin");
     }
     PQclear(result);
     return OUTCOME_OK;

@@ -22,6 +22,7 @@ struct slot {
     char reason[64]; /* why it is lost */
     int active_pid;
     lsn_t confirmed; /* confirmed_flush_lsn */
+    uint32_t catalog_xmin; /* transactions before it had ended at that position; 0 = none is known */
 };
 
 /* Looks the slot up; *s tells by `exists` whether there is one. */

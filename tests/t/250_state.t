@@ -128,17 +128,19 @@ SKIP: {
 mkdir "$dir/gone";
 copy($state, "$dir/gone/s.json");
 {
-    my $confirmed;
     my $c = Cdc->start(server => $pg, db => 'shop', stdout => 'null', args => args('--state', "$dir/gone/s.json", '-v', '--status-interval', '0.1'));
     $c->wait_stderr(qr/streaming/);
+    # It may have put a later position on record by now: that one is to go on from.
+    $c->kill('STOP');
+    copy("$dir/gone/s.json", $state);
     unlink glob "$dir/gone/*";
     rmdir "$dir/gone" or die "rmdir: $!";
-    $confirmed = $pg->slot('s')->{confirmed_flush_lsn};
+    $c->kill('CONT');
     insert();
     my $r = $c->wait(10);
     $r->exited(5, 'a state file that cannot be written any more');
     like($r->err, qr/could not write state file/, 'says so');
-    is($pg->slot('s')->{confirmed_flush_lsn}, $confirmed, 'and the server was not told');
+    cmp_ok(lsn_num($pg->slot('s')->{confirmed_flush_lsn}), '<=', lsn_num(saved()->{lsn}), 'and the server was not told');
 }
 run($pg)->exited(0, 'the older state file goes on');
 is(ids(), join(',', 1 .. $last_id), 'and cuts off what was not on record');
