@@ -65,12 +65,14 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
 }
 
 /*
- * Where only the end of the record is known its last byte stands for its beginning, and where nothing
- * is, what the transaction has begun with: its commit lies behind that.
+ * The end of the WAL, as it was, lies between two records: then the end of a record says enough.  An
+ * LSN of the user's may lie anywhere, and be where a record begins of which only the end is known:
+ * then, as where nothing is known, the first change has to do, as its commit lies behind that.
  */
 bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t from)
 {
-    lsn_t lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn ? t->end_lsn - 1 : from;
+    bool by_end = t->end_lsn && (b->was_now || !from);
+    lsn_t lsn = t->commit_lsn ? t->commit_lsn : by_end ? t->end_lsn - 1 : from;
 
     return (b->last_commit && lsn > b->last_commit) ||
            (b->until_time && t->commit_time > b->until_time);

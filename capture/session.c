@@ -614,7 +614,8 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
 
     s->started = true;
     outcome = stream_start(&s->stream, walsender, s->o, s->delivery.emitted.lsn);
-    if (outcome == OUTCOME_MISUSED)
+    s->refused = outcome == OUTCOME_MISUSED;
+    if (s->refused)
         plugin_hint_at_setting(sql, plugin_of(s->o->plugin));
     s->pipeline.decoder->nan_is_null = s->stream.nan_is_null;
     return outcome == OUTCOME_OK ? check_after_start(s, sql) : outcome;
@@ -720,7 +721,11 @@ static bool is_left_over(const struct session *s)
 {
     const struct state *st = &s->delivery.state;
 
-    if (s->o->temporary_slot || !st->has_coverage)
+    if (s->o->temporary_slot)
+        return false;
+    if (s->created && s->refused)
+        return true;
+    if (!st->has_coverage)
         return false;
     if (s->created && s->delivery.recorded.rows == 0 &&
         !coverage_whole_at(&st->coverage, &s->delivery.recorded))

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { LOOK_AGAIN_USEC = 1000000 };
+enum { LOOK_AGAIN_USEC = 50000 };
 
 /* A column as messages name it. */
 struct named_column {
@@ -122,7 +122,7 @@ void description_release(struct description *d)
 
 /*
  * A message that can be read in two ways is read by what the catalogs say, and they are asked at
- * most once a second, or when a transaction has passed that may have changed them (or, where it
+ * most every so often, or when a transaction has passed that may have changed them (or, where it
  * matters more, once in the transaction).
  */
 void tables_transaction_begins(struct tables *ts)
@@ -459,25 +459,31 @@ static void add_source(struct sources *s, struct source source)
         s->list[s->n++] = source;
 }
 
-static const struct described_column *described(const struct description *x, const char *name,
-                                                size_t len)
-{
-    for (int i = 0; i < x->ncolumns; i++)
-        if (strlen(x->columns[i].name) == len && memcmp(x->columns[i].name, name, len) == 0)
-            return &x->columns[i];
-    return NULL;
-}
-
 static bool same_name(struct slice a, struct slice b)
 {
     return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
+/* The column of that name, which is most likely number `guess`. */
+static const struct described_column *described(const struct description *x, struct slice name,
+                                                uint32_t guess)
+{
+    for (uint32_t n = 0; n < x->ncolumns; n++) {
+        const struct described_column *c = &x->columns[(guess + n) % x->ncolumns];
+
+        if (same_name((struct slice){c->name, c->name_len}, name))
+            return c;
+    }
+    return NULL;
+}
+
 static struct slice source_name(const struct source *s)
 {
-    const char *name = s->known ? s->known->name : s->described ? s->described->name : NULL;
-
-    return s->sent ? s->sent->name : (struct slice){name, (uint32_t)strlen(name)};
+    if (s->sent)
+        return s->sent->name;
+    if (s->known)
+        return (struct slice){s->known->name, s->known->name_len};
+    return (struct slice){s->described->name, s->described->name_len};
 }
 
 static const struct sent_column *sent_as(const struct sent_row *row, struct slice name)
@@ -525,7 +531,7 @@ static struct source renamed(const struct look *l, const struct named_column *kn
 }
 
 /* Column i of those that are known or, without any, of those that the catalogs have. */
-static struct source usual(const struct look *l, int i)
+static struct source usual(const struct look *l, uint32_t i)
 {
     const struct named_column *known;
     const struct described_column *desc;
@@ -533,24 +539,34 @@ static struct source usual(const struct look *l, int i)
     if (!l->t->relation)
         return (struct source){.described = &l->x->columns[i]};
     known = &l->t->columns[i];
-    desc = described(l->x, known->name, known->name_len);
+    desc = described(l->x, (struct slice){known->name, known->name_len}, i);
     return desc ? (struct source){.described = desc, .known = known} : renamed(l, known);
 }
 
-static int count_usual(const struct look *l)
+static uint32_t count_usual(const struct look *l)
 {
     return l->t->relation ? l->t->ncolumns : l->x->ncolumns;
 }
 
-/* Columns that are not in the message, and that it may have left out, come before `until`. */
-static void add_omitted(const struct look *l, struct sources *s, struct slice until)
+/* The number of the usual column of that name from number i on; the count of them if there is none. */
+static uint32_t find_usual(const struct look *l, struct slice name, uint32_t i)
 {
-    for (int i = 0; i < count_usual(l); i++) {
+    for (; i < count_usual(l); i++) {
+        struct source source = usual(l, i);
+
+        if (same_name(source_name(&source), name))
+            break;
+    }
+    return i;
+}
+
+/* Usual columns that are not in the message, and that it may have left out. */
+static void add_omitted(const struct look *l, struct sources *s, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
         struct source source = usual(l, i);
         struct slice name = source_name(&source);
 
-        if (until.data && same_name(name, until))
-            return;
         if (sent_as(&l->c->new_row, name) || is_in(s, name))
             continue;
         source.omitted = true;
@@ -560,35 +576,26 @@ static void add_omitted(const struct look *l, struct sources *s, struct slice un
     }
 }
 
-static bool is_usual(const struct look *l, struct slice name)
-{
-    for (int i = 0; i < count_usual(l); i++) {
-        struct source source = usual(l, i);
-
-        if (same_name(source_name(&source), name))
-            return true;
-    }
-    return false;
-}
-
-/* The row is complete, or lacks what can be stored out of line. */
+/* The row is complete, or lacks what can be stored out of line; that has its usual place. */
 static void sources_of_new(const struct look *l, struct sources *s)
 {
     const struct sent_row *row = &l->c->new_row;
+    uint32_t next = 0;
 
     for (uint32_t j = 0; j < row->n; j++) {
         const struct sent_column *sent = &row->columns[j];
+        uint32_t place = l->omits ? find_usual(l, sent->name, next) : 0;
 
         if (is_in(s, sent->name))
             continue;
-        if (l->omits && is_usual(l, sent->name))
-            add_omitted(l, s, sent->name);
-        add_source(s, (struct source){
-                          .sent = sent,
-                          .described = described(l->x, sent->name.data, sent->name.len)});
+        if (l->omits && place < count_usual(l)) {
+            add_omitted(l, s, next, place);
+            next = place + 1;
+        }
+        add_source(s, (struct source){.sent = sent, .described = described(l->x, sent->name, j)});
     }
     if (l->omits)
-        add_omitted(l, s, (struct slice){NULL, 0});
+        add_omitted(l, s, 0, count_usual(l));
 }
 
 /* Without a new row: the columns that are known, and those of the old row. */
@@ -596,7 +603,7 @@ static void sources_of_rest(const struct look *l, struct sources *s)
 {
     const struct sent_row *old = &l->c->old_row;
 
-    for (int i = 0; i < count_usual(l); i++) {
+    for (uint32_t i = 0; i < count_usual(l); i++) {
         struct source source = usual(l, i);
 
         source.sent = sent_as(old, source_name(&source));
@@ -605,8 +612,7 @@ static void sources_of_rest(const struct look *l, struct sources *s)
     for (uint32_t j = 0; j < old->n; j++)
         if (!is_in(s, old->columns[j].name))
             add_source(s, (struct source){.sent = &old->columns[j],
-                                          .described = described(l->x, old->columns[j].name.data,
-                                                                 old->columns[j].name.len)});
+                                          .described = described(l->x, old->columns[j].name, j)});
 }
 
 /* ---- types ---- */

@@ -58,6 +58,7 @@ struct sent_table {
 
 struct described_column {
     char *name;
+    uint32_t name_len;
     uint32_t type_oid;
     int32_t typmod;
     char *type;         /* as format_type() writes it with its modifier */

@@ -430,6 +430,7 @@ static void take_column(struct described_column *c, const PGresult *result, int 
     const char *position = result_text(result, i, "position");
 
     c->name = result_copy(result, i, "column");
+    c->name_len = (uint32_t)strlen(c->name);
     c->type_oid = result_u32(result, i, "type_oid");
     c->typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
     c->type = result_copy(result, i, "type");

@@ -67,7 +67,8 @@ static void on_notice(void *arg, const PGresult *result)
     }
     message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    if (severity && strcmp(severity, "WARNING") == 0 && is_news(s, message ? message : ""))
+    if (severity && strcmp(severity, "WARNING") == 0 && !s->selects &&
+        is_news(s, message ? message : ""))
         log_warning("the server warns: %s", message);
     else
         log_verbose("server: %s", message ? message : "");
@@ -147,6 +148,8 @@ enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *
     *s = (struct stream){
         .conn = conn,
         .plugin = plugin_of(o->plugin),
+        .selects = o->schemas.count + o->exclude_schemas.count + o->tables.count +
+                       o->exclude_tables.count > 0,
         .received = start,
         .loopback = bound_loopback_window(PQsocket(conn)),
     };
