@@ -71,7 +71,7 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
  */
 bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t from)
 {
-    bool by_end = t->end_lsn && (b->was_now || !from);
+    bool by_end = t->end_lsn && (b->was_now || t->prepared || !from);
     lsn_t lsn = t->commit_lsn ? t->commit_lsn : by_end ? t->end_lsn - 1 : from;
 
     return (b->last_commit && lsn > b->last_commit) ||

@@ -529,12 +529,19 @@ static enum outcome check_after_start(struct session *s, PGconn *sql)
 /* Without -P the state file, or a slot that is there, says what the slot is read with. */
 static enum outcome choose_plugin(struct session *s, const struct slot *slot)
 {
-    const char *library = s->delivery.resumed              ? s->delivery.state.plugin
-                          : slot->exists && slot->logical ? slot->plugin
-                                                          : "";
+    bool usable = slot->exists && slot->logical;
+    const char *library = s->delivery.resumed ? s->delivery.state.plugin : usable ? slot->plugin : "";
 
     if (s->prepared)
         return OUTCOME_OK;
+    if (s->options.plugin == PLUGIN_AS_SLOT && usable && strcmp(slot->plugin, library) != 0) {
+        log_error("replication slot \"%s\" was created for plugin \"%s\", not for \"%s\"", s->o->slot,
+                  slot->plugin, library);
+        log_detail("State file \"%s\" belongs to a slot of plugin \"%s\".", s->o->state_file, library);
+        log_hint("The slot has been dropped and created again: to begin anew, move the state file "
+                 "away.");
+        return OUTCOME_MISUSED;
+    }
     if (s->options.plugin == PLUGIN_AS_SLOT)
         s->options.plugin = plugin_name_of_library(library);
     if (s->options.plugin == PLUGIN_AS_SLOT)
@@ -616,7 +623,7 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
     outcome = stream_start(&s->stream, walsender, s->o, s->delivery.emitted.lsn);
     s->refused = outcome == OUTCOME_MISUSED;
     if (s->refused)
-        plugin_hint_at_setting(sql, plugin_of(s->o->plugin));
+        plugin_hint_at_setting(sql, plugin_of(s->o->plugin), s->stream.forbidden);
     s->pipeline.decoder->nan_is_null = s->stream.nan_is_null;
     return outcome == OUTCOME_OK ? check_after_start(s, sql) : outcome;
 }

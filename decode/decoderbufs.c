@@ -720,13 +720,13 @@ static void warn_of_losses(struct decoderbufs *db, const struct tuple *tuple)
 }
 
 /* An update without a row is all there is where the table has no replica identity. */
-static bool has_row(struct decoderbufs *db)
+static bool has_row(struct decoderbufs *db, bool captured)
 {
     const struct sent_change *c = &db->message.change;
 
     if (c->op != OP_UPDATE || c->new_row.n > 0)
         return true;
-    if (loses(db, LOSS_UPDATE)) {
+    if (captured && loses(db, LOSS_UPDATE)) {
         log_warning("decoderbufs has not sent an update of table \"" SLICE_FMT "." SLICE_FMT "\"",
                     SLICE_ARGS(c->schema), SLICE_ARGS(c->table));
         log_detail("It does not send what has become of a row of a table without a primary key "
@@ -742,11 +742,14 @@ static enum outcome give_change(struct decoderbufs *db, struct event *e)
         [ROW_INSERT] = OP_INSERT, [ROW_UPDATE] = OP_UPDATE, [ROW_DELETE] = OP_DELETE,
     };
     struct sent_change *c = &db->message.change;
+    bool captured;
+    enum outcome outcome;
 
     db->base.transaction.changed = true;
     c->op = operations[db->message.op];
-    if (!has_row(db))
-        return OUTCOME_OK;
+    outcome = tables_captured(db->tables, &db->base, c, &captured);
+    if (outcome != OUTCOME_OK || !has_row(db, captured))
+        return outcome;
     locate_texts(db, &db->old_tuple);
     locate_texts(db, &db->new_tuple);
     forget_types(&c->old_row);
@@ -754,8 +757,10 @@ static enum outcome give_change(struct decoderbufs *db, struct event *e)
         forget_types(&c->new_row);
     if (c->op == OP_UPDATE && db->generation == ROWS_ALONE)
         doubt_nulls(db, &c->new_row);
-    warn_of_losses(db, &db->old_tuple);
-    warn_of_losses(db, &db->new_tuple);
+    if (captured) {
+        warn_of_losses(db, &db->old_tuple);
+        warn_of_losses(db, &db->new_tuple);
+    }
     e->transaction = &db->base.transaction;
     return tables_change(db->tables, &db->base, c, e);
 }
@@ -776,7 +781,8 @@ static void give_begin(struct decoderbufs *db, struct event *e)
 static void give_end(struct decoderbufs *db, lsn_t end_lsn, struct event *e)
 {
     db->base.transaction.end_lsn = end_lsn;
-    tables_transaction_ends(db->tables, db->base.transaction.changed);
+    tables_transaction_ends(db->tables, db->base.transaction.xid,
+                            db->base.transaction.changed);
     decoder_end(&db->base, e, EVENT_COMMIT);
 }
 

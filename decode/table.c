@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { LOOK_AGAIN_USEC = 50000 };
+enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000 };
 
 /* A column as messages name it. */
 struct named_column {
@@ -18,6 +18,8 @@ struct named_column {
     uint32_t type_oid; /* likewise; 0 = not said */
     uint16_t position; /* among the relation's columns */
     uint16_t number_in_table; /* 0 = not known */
+    uint32_t since;    /* the transaction that has made it what it is, as the catalogs say; ... */
+    bool settled;      /* ... which is known to have ended before */
     bool left_out;     /* has no place among them */
     bool identity;
     bool candidate;
@@ -36,10 +38,13 @@ struct table {
     struct relation *relation; /* that its rows are given as; NULL until looked at */
     uint32_t version;          /* of the relation, that the columns here were made for */
     uint32_t generation;       /* when the catalogs were asked last, */
+    uint32_t epoch;            /* likewise */
     uint64_t transaction;      /* and in which transaction */
     uint32_t own_oid;
     bool elsewhere;
-    bool full; /* old rows are whole, but for nulls */
+    bool captured;
+    bool full;  /* old rows are whole, but for nulls */
+    bool shown; /* messages have had another replica identity than the catalogs */
     uint32_t since;
     struct named_column *columns; /* in the order of messages */
     uint16_t ncolumns;
@@ -51,7 +56,7 @@ struct horizon {
     uint32_t ceiling;
 };
 
-enum { HORIZONS = 16 };
+enum { HORIZONS = 16, ENDED = 256 };
 
 struct tables {
     unsigned ways;
@@ -60,13 +65,17 @@ struct tables {
     struct table **buckets; /* open addressing; NULL = free */
     uint32_t nbuckets;      /* a power of two, or 0 */
     struct table *last;
-    uint32_t generation; /* counts up when what is known may be out of date */
+    uint32_t generation; /* counts up every DOUBT_USEC */
+    uint32_t epoch;      /* counts up every REFRESH_USEC, and with the former when there is reason */
     bool suspect;
     bool warned; /* that a null may be a lost number */
-    usec_t since;        /* ticks when it counted up last */
+    usec_t since;        /* ticks when they counted up last */
+    usec_t epoch_since;
     uint64_t transactions; /* begun so far */
     struct horizon horizons[HORIZONS]; /* the last ones, in turn */
     uint32_t nhorizons;
+    uint32_t ended[ENDED]; /* transactions that the stream has had last, in turn */
+    uint32_t nended;
     uint32_t nameless;   /* OIDs given to tables that are no more */
 };
 
@@ -75,7 +84,7 @@ struct tables *tables_new(unsigned ways)
     struct tables *ts = xcalloc(1, sizeof *ts);
 
     ts->ways = ways;
-    ts->generation = 1;
+    ts->generation = ts->epoch = 1;
     return ts;
 }
 
@@ -121,25 +130,31 @@ void description_release(struct description *d)
 /* ---- when the catalogs are to be asked again ---- */
 
 /*
- * A message that can be read in two ways is read by what the catalogs say, and they are asked at
- * most every so often, or when a transaction has passed that may have changed them (or, where it
- * matters more, once in the transaction).
+ * A message that can be read in two ways is read by what the catalogs say, and they are asked every
+ * so often for that (or, where more is at stake, once in the transaction).  What no message shows,
+ * as another replica identity, is found out by asking about each table in use now and then, and
+ * sooner when a transaction has passed that may have changed them.
  */
 void tables_transaction_begins(struct tables *ts)
 {
     usec_t now = clock_ticks();
 
     ts->transactions++;
-    if (!ts->suspect && now - ts->since < LOOK_AGAIN_USEC)
+    if (now - ts->since < DOUBT_USEC)
         return;
-    ts->suspect = false;
     ts->since = now;
     ts->generation++;
+    if (!ts->suspect && now - ts->epoch_since < REFRESH_USEC)
+        return;
+    ts->suspect = false;
+    ts->epoch_since = now;
+    ts->epoch++;
 }
 
-void tables_transaction_ends(struct tables *ts, bool changed)
+void tables_transaction_ends(struct tables *ts, uint32_t xid, bool changed)
 {
     ts->suspect |= !changed;
+    ts->ended[ts->nended++ % ENDED] = xid;
 }
 
 /* ---- tables by name ---- */
@@ -245,12 +260,11 @@ static bool has_type(const struct named_column *c, const struct sent_column *sen
     return have == len && (len == 0 || memcmp(c->type, sent->type.data, len) == 0);
 }
 
-/* The column that was sent; messages have them in order, so *next is where it should be. */
+/* The column that was sent, from *next on: messages have them in the table's order. */
 static struct named_column *locate(const struct table *t, const struct sent_column *sent, bool old,
                                    uint16_t *next)
 {
-    for (uint16_t n = 0; n < t->ncolumns; n++) {
-        uint16_t i = (uint16_t)((*next + n) % t->ncolumns);
+    for (uint16_t i = *next; i < t->ncolumns; i++) {
         struct named_column *c = &t->columns[i];
 
         if (!has_name(c, sent))
@@ -272,7 +286,7 @@ enum fit {
 static void warn_lost(const struct decoder *d, bool *warned, const char *what,
                       const struct table *t, const struct named_column *c)
 {
-    if (*warned || d->silent)
+    if (*warned || d->silent || !t->captured)
         return;
     *warned = true;
     log_warning("%s column \"%s\" of table \"%s.%s\"", what, c->name, t->schema, t->name);
@@ -312,10 +326,10 @@ static bool place(struct tables *ts, const struct decoder *d, const struct table
 
         if (!c)
             return false;
+        if (c->left_out && sent->columns[j].value.kind == VALUE_TEXT)
+            return false;
         if (c->left_out)
             continue;
-        if (row[c->position].kind != VALUE_ABSENT)
-            return false; /* named twice */
         row[c->position] = sent->columns[j].value;
         if (sent->columns[j].value.kind == VALUE_NULL)
             mark_lost(ts, d, t, c, &sent->columns[j], never_null, &row[c->position]);
@@ -380,8 +394,9 @@ static bool precedes(uint32_t a, uint32_t b)
 }
 
 /*
- * Whether transaction `since` had ended when xid began.  That its number is smaller does not tell:
- * it may have ended later.
+ * Whether transaction `since`, which has changed a table's definition, had ended before the one at
+ * hand has changed the table.  That its number is smaller does not tell: it may have ended later.
+ * Ended before it in the stream it has, as the one waits for the other's lock.
  */
 static bool had_ended(const struct tables *ts, const struct decoder *d, uint32_t since)
 {
@@ -390,6 +405,9 @@ static bool had_ended(const struct tables *ts, const struct decoder *d, uint32_t
 
     if (since < FIRST_NORMAL || (d->settled && precedes(since, d->settled)))
         return true;
+    for (uint32_t i = 0; i < ts->nended && i < ENDED; i++)
+        if (ts->ended[i] == since)
+            return true;
     for (uint32_t i = 0; i < ts->nhorizons && i < HORIZONS; i++)
         if (precedes(since, ts->horizons[i].floor) && !precedes(xid, ts->horizons[i].ceiling))
             return true;
@@ -414,8 +432,10 @@ static enum fit place_old(struct tables *ts, const struct decoder *d, const stru
     *kind = look.complete && (t->full || look.outside) ? OLD_FULL : OLD_KEY;
     if (look.complete)
         return FITS;
+    if (!t->full && (look.outside || !look.whole_key))
+        return t->elsewhere ? FITS_MAYBE : FITS_NOT;
     if (!t->full)
-        return look.outside || !look.whole_key ? FITS_MAYBE : FITS;
+        return FITS;
     if (c->old_has_nulls || !look.required || !had_ended(ts, d, t->since))
         return FITS_MAYBE;
     *kind = OLD_FULL;
@@ -464,6 +484,11 @@ static bool same_name(struct slice a, struct slice b)
     return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
 
+static struct slice name_of(const struct described_column *c)
+{
+    return (struct slice){c->name, (uint32_t)strlen(c->name)};
+}
+
 /* The column of that name, which is most likely number `guess`. */
 static const struct described_column *described(const struct description *x, struct slice name,
                                                 uint32_t guess)
@@ -471,7 +496,7 @@ static const struct described_column *described(const struct description *x, str
     for (uint32_t n = 0; n < x->ncolumns; n++) {
         const struct described_column *c = &x->columns[(guess + n) % x->ncolumns];
 
-        if (same_name((struct slice){c->name, c->name_len}, name))
+        if (same_name(name_of(c), name))
             return c;
     }
     return NULL;
@@ -483,7 +508,7 @@ static struct slice source_name(const struct source *s)
         return s->sent->name;
     if (s->known)
         return (struct slice){s->known->name, s->known->name_len};
-    return (struct slice){s->described->name, s->described->name_len};
+    return name_of(s->described);
 }
 
 static const struct sent_column *sent_as(const struct sent_row *row, struct slice name)
@@ -510,6 +535,7 @@ struct look {
     const struct description *x;
     const struct sent_change *c;
     bool omits; /* the new row may lack columns */
+    bool shown; /* the old row, which is no whole row, shows another identity than the catalogs do */
 };
 
 /*
@@ -571,9 +597,31 @@ static void add_omitted(const struct look *l, struct sources *s, uint32_t from, 
             continue;
         source.omitted = true;
         source.sent = sent_as(&l->c->old_row, name);
-        if (source.sent || (source.described && source.described->toastable))
+        if (source.sent || (source.described && source.described->toastable) ||
+            (source.known && !source.known->number_in_table)) /* gone, but when? */
             add_source(s, source);
     }
+}
+
+static bool is_known(const struct look *l, const struct described_column *desc)
+{
+    for (int i = 0; i < l->t->ncolumns; i++) {
+        const struct named_column *c = &l->t->columns[i];
+
+        if (same_name((struct slice){c->name, c->name_len},
+                      name_of(desc)) ||
+            (c->number_in_table == desc->number_in_table && l->x->own_oid == l->t->own_oid))
+            return true;
+    }
+    return false;
+}
+
+/* One that was there before, and that no message has had so far. */
+static void add_unknown(const struct look *l, struct sources *s, const struct described_column *desc)
+{
+    if (desc->toastable && !is_known(l, desc) && had_ended(l->ts, l->d, desc->since) &&
+        !is_in(s, name_of(desc)))
+        add_source(s, (struct source){.described = desc, .omitted = true});
 }
 
 /* The row is complete, or lacks what can be stored out of line; that has its usual place. */
@@ -594,8 +642,14 @@ static void sources_of_new(const struct look *l, struct sources *s)
         }
         add_source(s, (struct source){.sent = sent, .described = described(l->x, sent->name, j)});
     }
-    if (l->omits)
-        add_omitted(l, s, 0, count_usual(l));
+    if (!l->omits)
+        return;
+    add_omitted(l, s, 0, count_usual(l));
+    for (uint32_t j = 0; j < l->c->old_row.n; j++)
+        if (!is_in(s, l->c->old_row.columns[j].name))
+            add_source(s, (struct source){.sent = &l->c->old_row.columns[j], .omitted = true});
+    for (uint32_t i = 0; l->t->relation && i < l->x->ncolumns; i++)
+        add_unknown(l, s, &l->x->columns[i]);
 }
 
 /* Without a new row: the columns that are known, and those of the old row. */
@@ -634,14 +688,13 @@ static bool same_type_text(struct slice sent, const char *type)
     }
 }
 
-static bool is_described_type(const struct sent_column *sent, const struct described_column *d)
+static bool is_described_type(const struct look *l, const struct sent_column *sent,
+                              const struct described_column *d)
 {
-    if (sent->type_oid)
-        return sent->type_oid == d->type_oid &&
-               (sent->type.len == 0 || same_type_text(sent->type, d->type) ||
-                same_type_text(sent->type, d->bare_type));
+    if (sent->type_oid && sent->type_oid != d->type_oid)
+        return false;
     return sent->type.len == 0 || same_type_text(sent->type, d->type) ||
-           same_type_text(sent->type, d->bare_type);
+           ((l->ts->ways & TABLES_BARE_TYPES) && same_type_text(sent->type, d->bare_type));
 }
 
 static enum outcome find_type(const struct describer *who, const struct sent_column *sent,
@@ -659,30 +712,62 @@ static enum outcome find_type(const struct describer *who, const struct sent_col
     return outcome;
 }
 
-static enum outcome choose_type(const struct describer *who, const struct source *s,
-                                const struct table *t, struct column *column)
+/* The type modifier of what format_type() writes with a precision or length; -1 = has none. */
+static int32_t modifier(struct slice type)
 {
-    bool kept = s->known && !s->known->left_out && t->version == t->relation->version;
+    static const struct {
+        const char *name;
+        int32_t header; /* what PostgreSQL adds to it */
+    } known[] = {
+        {"numeric(", 4}, {"character varying(", 4}, {"character(", 4}, {"bit(", 0},
+        {"bit varying(", 0}, {"timestamp(", 0}, {"time(", 0},
+    };
+    char text[64];
+    unsigned length;
+    int scale = 0;
+
+    snprintf(text, sizeof text, "%.*s", (int)(type.len < sizeof text ? type.len : 0), type.data);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        size_t len = strlen(known[i].name);
+
+        if (strncmp(text, known[i].name, len) != 0 ||
+            sscanf(text + len, "%u,%d", &length, &scale) < 1 || length > 10485760)
+            continue;
+        if (i == 0)
+            length = length << 16 | ((unsigned)scale & 0x7ff);
+        return (int32_t)length + known[i].header;
+    }
+    return -1;
+}
+
+static enum outcome choose_type(const struct look *l, const struct source *s,
+                                struct column *column)
+{
+    const struct table *t = l->t;
+    bool kept = s->known && s->known->type && !s->known->left_out &&
+                t->version == t->relation->version;
     const struct column *before = kept ? &t->relation->columns[s->known->position] : NULL;
 
-    column->typmod = -1;
-    if (s->described && (!s->sent || is_described_type(s->sent, s->described))) {
-        column->type_oid = s->described->type_oid;
-        column->typmod = s->described->typmod;
-    } else if (s->sent) {
-        return find_type(who, s->sent, &column->type_oid);
-    } else if (before) {
+    column->typmod = s->sent ? modifier(s->sent->type) : -1;
+    if (s->sent && !(s->described && is_described_type(l, s->sent, s->described)))
+        return find_type(l->d->describer, s->sent, &column->type_oid);
+    if (!s->sent && before) { /* what messages have said of it holds */
         column->type_oid = before->type_oid;
         column->typmod = before->typmod;
+    } else if (s->described) {
+        column->type_oid = s->described->type_oid;
+        column->typmod = s->described->typmod;
     }
     return OUTCOME_OK;
 }
 
 /* ---- the relation ---- */
 
+/* What is sent for a virtual column is null; a value says that it was another one. */
 static bool is_left_out(const struct source *s)
 {
-    return s->described && s->described->computed_late;
+    return s->described && s->described->computed_late &&
+           !(s->sent && s->sent->value.kind == VALUE_TEXT);
 }
 
 /* The place of column i: rows of a partition are in the order of the table above it. */
@@ -704,15 +789,47 @@ static uint16_t rank(const struct sources *s, const struct description *x, int i
     return before;
 }
 
-/* A table that is no more has the identity that the message shows. */
-static bool is_identity(const struct source *s, const struct description *x,
-                        const struct sent_change *c)
+static bool was_identity(const struct look *l, struct slice name)
 {
-    struct slice name = source_name(s);
+    for (int i = 0; i < l->t->ncolumns; i++)
+        if (same_name((struct slice){l->t->columns[i].name, l->t->columns[i].name_len}, name))
+            return l->t->columns[i].identity;
+    return false;
+}
 
-    if (x->exists)
-        return s->described && s->described->identity;
-    return sent_as(&c->old_row, name) || (s->known && s->known->identity);
+/* What messages have shown holds until others show something else. */
+static bool is_identity(const struct look *l, const struct source *s)
+{
+    if (l->shown)
+        return sent_as(&l->c->old_row, source_name(s)) != NULL;
+    if (l->t->shown)
+        return was_identity(l, source_name(s));
+    return s->described && s->described->identity;
+}
+
+/*
+ * An old row that is not whole is the replica identity, as it was then.  One of a table that has
+ * identity FULL now may lack nulls only.  Of a table that is no more nothing else is known.
+ */
+static bool shows_identity(const struct look *l, const struct sources *s)
+{
+    bool whole = true, required = true, same = true;
+
+    if (!l->c->old_sent || l->x->elsewhere)
+        return false;
+    if (!l->x->exists)
+        return true;
+    for (int i = 0; i < s->n; i++) {
+        const struct described_column *desc = s->list[i].described;
+        bool sent = sent_as(&l->c->old_row, source_name(&s->list[i])) != NULL;
+
+        if (is_left_out(&s->list[i]))
+            continue;
+        whole &= sent;
+        required &= sent || !desc || desc->nullable;
+        same &= sent == (desc && desc->identity);
+    }
+    return !whole && !same && (l->x->own_identity != 'f' || !required || l->c->old_has_nulls);
 }
 
 static enum outcome make_relation(const struct look *l, const struct sources *s, struct relation *r)
@@ -733,8 +850,8 @@ static enum outcome make_relation(const struct look *l, const struct sources *s,
             continue;
         r->ncolumns++;
         column->name = xstrndup(name.data, name.len);
-        column->identity = column->key = is_identity(&s->list[i], x, l->c);
-        outcome = choose_type(l->d->describer, &s->list[i], t, column);
+        column->identity = column->key = is_identity(l, &s->list[i]);
+        outcome = choose_type(l, &s->list[i], column);
         if (outcome != OUTCOME_OK) {
             r->ncolumns = s->n; /* cleared by it: columns that are not made yet are empty */
             return outcome;
@@ -752,8 +869,7 @@ static bool is_number(const struct sent_column *sent)
                     sent->type_oid == NUMERIC_OID);
 }
 
-static struct named_column name_column(const struct sources *s, const struct description *x, int i,
-                                       const struct sent_change *c)
+static struct named_column name_column(const struct look *l, const struct sources *s, int i)
 {
     const struct source *source = &s->list[i];
     struct slice name = source_name(source);
@@ -764,11 +880,12 @@ static struct named_column name_column(const struct sources *s, const struct des
         .left_out = is_left_out(source),
         .number_in_table = desc ? desc->number_in_table
                            : source->known ? source->known->number_in_table : 0,
-        .position = is_left_out(source) ? 0 : rank(s, x, i),
-        .identity = is_identity(source, x, c),
+        .position = is_left_out(source) ? 0 : rank(s, l->x, i),
+        .identity = is_identity(l, source),
         .candidate = !desc || desc->candidate,
-        .nullable = !desc || desc->nullable,
-        .toastable = source->omitted || (desc && desc->toastable),
+        .nullable = !desc || desc->nullable || !had_ended(l->ts, l->d, desc->since),
+        .toastable = source->omitted || !desc || desc->toastable,
+        .since = desc ? desc->since : 0,
         .number = (desc && desc->number) || is_number(source->sent),
     };
 
@@ -786,21 +903,24 @@ static struct named_column name_column(const struct sources *s, const struct des
     return column;
 }
 
-static void keep(struct tables *ts, struct table *t, const struct sources *s,
-                 const struct description *x, const struct sent_change *c)
+static void keep(struct tables *ts, struct table *t, const struct look *l, const struct sources *s)
 {
+    const struct description *x = l->x;
     struct named_column *columns = xcalloc(s->n, sizeof *columns);
 
     for (int i = 0; i < s->n; i++)
-        columns[i] = name_column(s, x, i, c);
+        columns[i] = name_column(l, s, i);
     clear_columns(t);
     t->columns = columns;
     t->ncolumns = s->n;
     t->elsewhere = x->elsewhere;
-    t->full = x->exists && x->own_identity == 'f';
+    t->captured = !x->uncaptured;
+    t->full = x->exists && x->own_identity == 'f' && !l->shown;
+    t->shown = l->shown || (t->shown && x->own_oid == t->own_oid && !l->c->old_sent);
     t->since = x->since;
     t->own_oid = x->own_oid;
     t->generation = ts->generation;
+    t->epoch = ts->epoch;
     t->transaction = ts->transactions;
 }
 
@@ -810,7 +930,7 @@ static uint32_t choose_oid(struct tables *ts, struct decoder *d, const struct ta
 {
     if (x->exists)
         return x->oid;
-    if (t->relation)
+    if (t->relation && !t->elsewhere)
         return t->relation->oid;
     while (relations_find(&d->relations, UINT32_MAX - ts->nameless))
         ts->nameless++;
@@ -820,8 +940,10 @@ static uint32_t choose_oid(struct tables *ts, struct decoder *d, const struct ta
 static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *d,
                             const struct sent_change *c, const struct description *x)
 {
-    const struct look l = {ts, d, t, x, c,
-                           c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED)};
+    struct look l = {
+        .ts = ts, .d = d, .t = t, .x = x, .c = c,
+        .omits = c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED),
+    };
     uint32_t most = c->new_row.n + c->old_row.n + x->ncolumns + t->ncolumns;
     struct sources s = {.cap = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX)};
     struct relation r = {.oid = choose_oid(ts, d, t, x)};
@@ -833,6 +955,7 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
         sources_of_new(&l, &s);
     else
         sources_of_rest(&l, &s);
+    l.shown = shows_identity(&l, &s);
     outcome = make_relation(&l, &s, &r);
     if (outcome == OUTCOME_OK && r.ncolumns > RELATION_MAX_COLUMNS) {
         log_error("table \"%s.%s\" has %d columns at " LSN_FMT, t->schema, t->name, r.ncolumns,
@@ -840,7 +963,7 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
         outcome = OUTCOME_FAILED;
     }
     if (outcome == OUTCOME_OK) {
-        keep(ts, t, &s, x, c);
+        keep(ts, t, &l, &s);
         t->relation = relations_put(&d->relations, &r, &changed);
         t->version = t->relation->version;
     } else {
@@ -882,21 +1005,29 @@ static bool repeats_key(const struct decoder *d, const struct table *t)
     return true;
 }
 
-static void nulls_for_absent(const struct relation *r, struct value *row)
+/* In columns that are sure to have been there. */
+static void nulls_for_absent(const struct tables *ts, const struct decoder *d, struct table *t,
+                             struct value *row)
 {
-    for (int i = 0; i < r->ncolumns; i++)
-        if (row[i].kind == VALUE_ABSENT)
-            row[i].kind = VALUE_NULL;
+    for (int i = 0; i < t->ncolumns; i++) {
+        struct named_column *c = &t->columns[i];
+
+        if (c->left_out || row[c->position].kind != VALUE_ABSENT || !c->number_in_table)
+            continue;
+        c->settled = c->settled || had_ended(ts, d, c->since);
+        if (c->settled)
+            row[c->position].kind = VALUE_NULL;
+    }
 }
 
-static void fill_event(const struct tables *ts, struct decoder *d, const struct table *t,
+static void fill_event(const struct tables *ts, struct decoder *d, struct table *t,
                        const struct sent_change *c, enum old_row old_kind, struct event *e)
 {
     if (old_kind == OLD_KEY && c->op == OP_UPDATE && (ts->ways & TABLES_REPEAT_KEY) &&
         repeats_key(d, t))
         old_kind = OLD_NONE;
     if (old_kind == OLD_FULL && !c->old_has_nulls)
-        nulls_for_absent(t->relation, d->old_row);
+        nulls_for_absent(ts, d, t, d->old_row);
     e->kind = EVENT_CHANGE;
     e->transaction = &d->transaction;
     e->relation = t->relation;
@@ -912,6 +1043,17 @@ static void fill_event(const struct tables *ts, struct decoder *d, const struct 
         decoder_fill_unchanged(t->relation, d->old_row, d->new_row);
 }
 
+enum outcome tables_captured(struct tables *ts, struct decoder *d, const struct sent_change *c,
+                             bool *captured)
+{
+    const struct sent_change nothing = {.op = OP_TRUNCATE};
+    struct table *t = find(ts, c->schema, c->table);
+    enum outcome outcome = t->relation ? OUTCOME_OK : ask(ts, t, d, &nothing);
+
+    *captured = t->captured;
+    return outcome;
+}
+
 enum outcome tables_change(struct tables *ts, struct decoder *d, const struct sent_change *c,
                            struct event *e)
 {
@@ -920,7 +1062,7 @@ enum outcome tables_change(struct tables *ts, struct decoder *d, const struct se
     enum fit fit = try(ts, d, t, c, &old_kind);
 
     if (fit == FITS_NOT || (fit == FITS_MAYBE && t->generation != ts->generation) ||
-        (fit == FITS_DOUBTFUL && t->transaction != ts->transactions)) {
+        (fit == FITS_DOUBTFUL && t->transaction != ts->transactions) || t->epoch != ts->epoch) {
         enum outcome outcome = ask(ts, t, d, c);
 
         if (outcome != OUTCOME_OK)
@@ -946,7 +1088,7 @@ enum outcome tables_truncate(struct tables *ts, struct decoder *d, const struct 
     for (uint32_t i = 0; i < n; i++) {
         struct table *t = find(ts, names[i].schema, names[i].table);
 
-        if (!t->relation || t->version != t->relation->version) {
+        if (!t->relation || t->version != t->relation->version || t->epoch != ts->epoch) {
             enum outcome outcome = ask(ts, t, d, &nothing);
 
             if (outcome != OUTCOME_OK)

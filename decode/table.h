@@ -58,7 +58,6 @@ struct sent_table {
 
 struct described_column {
     char *name;
-    uint32_t name_len;
     uint32_t type_oid;
     int32_t typmod;
     char *type;         /* as format_type() writes it with its modifier */
@@ -77,6 +76,7 @@ struct described_column {
 /* A table by its name, as of now.  Strings and columns are owned: see description_release(). */
 struct description {
     bool exists;
+    bool uncaptured;    /* nobody asks for its changes */
     uint32_t oid;       /* of the table that the rows are given as: itself, or one above it */
     char *schema;       /* likewise */
     char *name;
@@ -108,6 +108,7 @@ struct describer {
 /* Ways of the plugin. */
 enum tables_ways {
     TABLES_OMIT_UNCHANGED = 1, /* a value that an update left out of line is not in the message */
+    TABLES_BARE_TYPES = 4,     /* types come without their modifiers */
     TABLES_REPEAT_KEY = 2,     /* an update has the key as old row even where it did not change */
 };
 
@@ -120,7 +121,11 @@ void tables_free(struct tables *ts);
 void tables_transaction_begins(struct tables *ts);
 
 /* ... and is, perhaps, after one that has changed no rows: it may have changed a table's columns. */
-void tables_transaction_ends(struct tables *ts, bool changed);
+void tables_transaction_ends(struct tables *ts, uint32_t xid, bool changed);
+
+/* Whether the change's table is captured: of others nothing need be said.  OUTCOME_OK, or logged. */
+enum outcome tables_captured(struct tables *ts, struct decoder *d, const struct sent_change *c,
+                             bool *captured);
 
 /*
  * Makes *e the event of a change, with the rows in d->old_row and d->new_row.  Outcomes other than

@@ -210,7 +210,7 @@ static bool read_end(struct test_decoding *d, struct text *t, const char *word)
 
 static void end_transaction(struct test_decoding *d, struct event *e, enum event_kind kind)
 {
-    tables_transaction_ends(d->tables, d->rows);
+    tables_transaction_ends(d->tables, d->base.transaction.xid, d->rows);
     decoder_end(&d->base, e, kind);
 }
 
@@ -258,7 +258,7 @@ static enum outcome decode_decision(struct test_decoding *d, struct text *t, str
         return OUTCOME_FAILED;
     /* What it has done to the catalogs is only seen from here on. */
     if (kind == EVENT_COMMIT_PREPARED)
-        tables_transaction_ends(d->tables, false);
+        tables_transaction_ends(d->tables, d->base.transaction.xid, false);
     decoder_end(&d->base, e, kind);
     return OUTCOME_OK;
 }
@@ -673,7 +673,7 @@ static void init(struct decoder *base)
 {
     struct test_decoding *d = (struct test_decoding *)base;
 
-    d->tables = tables_new(0);
+    d->tables = tables_new(TABLES_BARE_TYPES);
     d->old_columns = xcalloc(RELATION_MAX_COLUMNS, sizeof *d->old_columns);
     d->new_columns = xcalloc(RELATION_MAX_COLUMNS, sizeof *d->new_columns);
 }

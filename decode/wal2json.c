@@ -135,7 +135,7 @@ bool wal2json_commit(struct wal2json *w, struct event *e)
 
     if (t->end_lsn != 0 && t->end_lsn <= t->commit_lsn)
         return wal2json_misfit(w, "the transaction ends before its commit");
-    tables_transaction_ends(w->tables, t->changed);
+    tables_transaction_ends(w->tables, t->xid, t->changed);
     decoder_end(&w->base, e, EVENT_COMMIT);
     return true;
 }

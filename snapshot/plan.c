@@ -79,7 +79,7 @@ static double result_double(const PGresult *result, int row, const char *column)
 static const char columns_question[] =
     "SELECT a.attname AS name, a.atttypid AS type, a.atttypmod AS typmod,"
     "       CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE coalesce(a.attnum ="
-    "         ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = c.oid AND"
+    "         ANY (SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = c.oid AND"
     "              CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END),"
     "         false) END AS identity"
     "  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"

@@ -322,7 +322,7 @@ static const char columns_question[] =
     "  FROM unnest($5::text[], $6::oid[], $7::int[]) WITH ORDINALITY AS x (name, type, typmod, n),"
     "       (SELECT coalesce(array_agg(a.attname::text), '{}')"
     "          FROM pg_index AS i JOIN pg_attribute AS a"
-    "            ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)"
+    "            ON a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])"
     "         WHERE i.indrelid = $4::oid AND i.indisprimary) AS k (columns)"
     " ORDER BY x.n";
 
@@ -403,7 +403,8 @@ static const char table_question[] =
     "                  JOIN pg_namespace AS s ON s.oid = c.relnamespace"
     "                 WHERE $7::bool AND " SELECTION_MATCHES("s.nspname::text", "c.relname::text")
     "                 ORDER BY a.n DESC LIMIT 1), (SELECT own.oid FROM own)) AS oid)"
-    " SELECT g.oid, own.oid AS own_oid, s.nspname AS schema, g.relname AS name, g.relreplident AS identity,"
+    " SELECT g.oid, own.oid AS own_oid, s.nspname AS schema, g.relname AS name,"
+    "        " SELECTION_MATCHES("s.nspname::text", "g.relname::text") " AS captured, g.relreplident AS identity,"
     "        own.relreplident AS own_identity, own.xmin AS since, g.oid <> own.oid AS elsewhere,"
     "        a.attname AS column, a.atttypid AS type_oid, a.atttypmod AS typmod,"
     "        format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, NULL) AS bare_type,"
@@ -413,10 +414,10 @@ static const char table_question[] =
     "        (txid_snapshot_xmax(t.seen) & 4294967295)::text AS ceiling,"
     "        a.atttypid IN (700, 701, 1700) AS number, a.attgenerated = 'v' AS computed_late,"
     "        CASE g.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE coalesce(b.attnum ="
-    "          ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = g.oid AND"
+    "          ANY (SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = g.oid AND"
     "               CASE g.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END),"
     "          false) END AS in_identity,"
-    "        a.attnum = ANY (SELECT unnest(i.indkey) FROM pg_index AS i WHERE i.indrelid = own.oid AND"
+    "        a.attnum = ANY (SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = own.oid AND"
     "                        i.indisunique AND i.indimmediate AND i.indpred IS NULL) AS candidate"
     "   FROM own, txid_current_snapshot() AS t (seen), given JOIN pg_class AS g ON g.oid = given.oid"
     "   JOIN pg_namespace AS s ON s.oid = g.relnamespace"
@@ -430,7 +431,6 @@ static void take_column(struct described_column *c, const PGresult *result, int 
     const char *position = result_text(result, i, "position");
 
     c->name = result_copy(result, i, "column");
-    c->name_len = (uint32_t)strlen(c->name);
     c->type_oid = result_u32(result, i, "type_oid");
     c->typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
     c->type = result_copy(result, i, "type");
@@ -454,6 +454,7 @@ static void take_table(struct description *d, const PGresult *result)
     d->name = result_copy(result, 0, "name");
     d->identity = result_text(result, 0, "identity")[0];
     d->own_identity = result_text(result, 0, "own_identity")[0];
+    d->uncaptured = !result_bool(result, 0, "captured");
     d->since = result_u32(result, 0, "since");
     d->own_oid = result_u32(result, 0, "own_oid");
     d->floor = result_u32(result, 0, "floor");

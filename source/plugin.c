@@ -290,9 +290,13 @@ bool plugin_nan_is_null(const struct options *o, const struct plugin_options *ch
 
 /* ---- what the server allows ---- */
 
-/* The setting is there from the minor releases of August 2026 on. */
+/*
+ * The setting is there from the minor releases of August 2026 on, and hidden from roles that have not
+ * the privileges of pg_read_all_settings.
+ */
 static const char setting_question[] =
-    "WITH setting AS (SELECT current_setting('output_plugin_libraries', true) AS value),"
+    "WITH setting AS (SELECT setting AS value FROM pg_settings"
+    "                  WHERE name = 'output_plugin_libraries'),"
     "     allowed AS (SELECT coalesce(replace(m[1], '\"\"', '\"'), lower(m[2])) AS name FROM setting,"
     "                   regexp_matches(value, '\"((?:[^\"]|\"\")*)\"|([^,\"\\s]+)', 'g') AS m),"
     /* a list that was set as one string is one name: the parts were meant */
@@ -300,18 +304,22 @@ static const char setting_question[] =
     "                 FROM allowed, regexp_split_to_table(allowed.name, ',') AS p (name))"
     " SELECT (SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY n) || ', ', '') FROM meant"
     "          WHERE name NOT IN ('', $1)) || quote_ident($1::text) AS setting"
-    "   FROM setting WHERE value IS NOT NULL AND $1 NOT IN (SELECT name FROM allowed)";
+    "   FROM setting WHERE $1 NOT IN (SELECT name FROM allowed)";
 
-void plugin_hint_at_setting(PGconn *sql, const struct plugin *p)
+void plugin_hint_at_setting(PGconn *sql, const struct plugin *p, bool forbidden)
 {
     PGresult *result;
 
     if (sql_query(sql, "look up the server's setting", setting_question, 1, &p->library, &result) !=
         OUTCOME_OK)
         return;
-    if (PQntuples(result) == 1 && !PQgetisnull(result, 0, 0))
+    if (PQntuples(result) == 1)
         log_hint("A superuser can allow it: ALTER SYSTEM SET output_plugin_libraries = %s; SELECT "
                  "pg_reload_conf();",
                  PQgetvalue(result, 0, 0));
+    else if (forbidden && !p->publishes)
+        log_hint("A superuser can allow it: SHOW output_plugin_libraries tells the list, to which "
+                 "ALTER SYSTEM SET output_plugin_libraries = …, %s adds the plugin.",
+                 p->library);
     PQclear(result);
 }

@@ -58,8 +58,9 @@ bool plugin_nan_is_null(const struct options *o, const struct plugin_options *ch
 
 /*
  * After an attempt to create or start a slot that the server has refused: where it is the server's
- * setting output_plugin_libraries that forbids the plugin, says how to set it.
+ * setting output_plugin_libraries that forbids the plugin, says how to set it.  forbidden: the
+ * server's error was about privileges.
  */
-void plugin_hint_at_setting(PGconn *sql, const struct plugin *p);
+void plugin_hint_at_setting(PGconn *sql, const struct plugin *p, bool forbidden);
 
 #endif

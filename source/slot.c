@@ -204,6 +204,7 @@ static enum outcome take_created(PGconn *walsender, bool export, struct created_
         created->too_large = true; /* "initial slot snapshot too large" */
         outcome = OUTCOME_UNAVAILABLE;
     } else {
+        created->forbidden = strcmp(result_sqlstate(result), "42501") == 0;
         outcome = server_error(walsender, result, "create the replication slot");
     }
     while (result) {
@@ -252,7 +253,7 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
     }
     outcome = take_created(walsender, export, created);
     if (outcome == OUTCOME_MISUSED)
-        plugin_hint_at_setting(sql, plugin_of(o->plugin));
+        plugin_hint_at_setting(sql, plugin_of(o->plugin), created->forbidden);
     if (outcome == OUTCOME_OK)
         log_notice("created replication slot \"%s\" at " LSN_FMT, o->slot,
                    LSN_ARGS(created->consistent_point));

@@ -35,6 +35,7 @@ enum outcome slot_check(const struct slot *s, const struct options *o, const str
 struct created_slot {
     lsn_t consistent_point; /* where its stream begins */
     char snapshot[64];      /* exported for reading rows as of that point; "" = was not asked for */
+    bool forbidden;         /* refused for want of privileges */
     bool too_large;         /* no slot: its snapshot cannot be exported (nothing has been logged) */
 };
 

@@ -159,6 +159,7 @@ enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *
         PQclear(result);
         result = ask(conn, o, &chosen, start);
     }
+    s->forbidden = strcmp(result_sqlstate(result), "42501") == 0;
     if (PQresultStatus(result) != PGRES_COPY_BOTH)
         outcome = stream_error(s, result, "start streaming");
     else if (PQsetnonblocking(conn, 1) != 0)
