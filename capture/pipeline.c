@@ -496,8 +496,10 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
 {
     const struct transaction alone = {.end_lsn = m->lsn};
     enum outcome outcome = OUTCOME_OK;
-    bool wanted = p->o->messages && !(p->o->skip_ops & SKIP_MESSAGE);
+    bool wanted = !(p->o->skip_ops & SKIP_MESSAGE);
 
+    if (!p->o->messages)
+        return OUTCOME_OK; /* which some plugins send unasked */
     if (t)
         m->seq = ++p->seq;
     else if (m->lsn <= p->delivery->emitted.lsn)

@@ -1,0 +1,591 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "decode/table_internal.h"
+
+void description_release(struct description *d)
+{
+    for (int i = 0; i < d->ncolumns; i++) {
+        free(d->columns[i].name);
+        free(d->columns[i].type);
+        free(d->columns[i].bare_type);
+    }
+    free(d->columns);
+    free(d->schema);
+    free(d->name);
+    *d = (struct description){0};
+}
+
+void table_clear_columns(struct table *t)
+{
+    for (int i = 0; i < t->ncolumns; i++) {
+        free(t->columns[i].name);
+        free(t->columns[i].type);
+    }
+    free(t->columns);
+    t->columns = NULL;
+    t->ncolumns = 0;
+}
+
+/* Whether transaction a is before b, as numbers that wrap around. */
+static bool precedes(uint32_t a, uint32_t b)
+{
+    return (int32_t)(a - b) < 0;
+}
+
+bool table_had_ended(const struct tables *ts, const struct decoder *d, uint32_t since)
+{
+    enum { FIRST_NORMAL = 3 };
+    uint32_t xid = d->transaction.xid;
+
+    if (since < FIRST_NORMAL || (d->settled && precedes(since, d->settled)))
+        return true;
+    for (uint32_t i = 0; i < ts->nended && i < ENDED; i++)
+        if (ts->ended[i] == since)
+            return true;
+    for (uint32_t i = 0; i < ts->nhorizons && i < HORIZONS; i++)
+        if (precedes(since, ts->horizons[i].floor) && !precedes(xid, ts->horizons[i].ceiling))
+            return true;
+    return false;
+}
+
+/* A column of the relation that is to be made: of the message, of the catalogs, known, or several. */
+struct source {
+    const struct sent_column *sent;
+    const struct described_column *described;
+    const struct named_column *known;
+    bool omitted; /* from the new row, which does not have its value */
+};
+
+struct sources {
+    struct source *list;
+    uint16_t n;
+    uint16_t cap;
+};
+
+static void add_source(struct sources *s, struct source source)
+{
+    if (s->n < s->cap)
+        s->list[s->n++] = source;
+}
+
+static bool same_name(struct slice a, struct slice b)
+{
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
+
+static struct slice name_of(const struct described_column *c)
+{
+    return (struct slice){c->name, (uint32_t)strlen(c->name)};
+}
+
+/* The column of that name, which is most likely number `guess`. */
+static const struct described_column *described(const struct description *x, struct slice name,
+                                                uint32_t guess)
+{
+    for (uint32_t n = 0; n < x->ncolumns; n++) {
+        const struct described_column *c = &x->columns[(guess + n) % x->ncolumns];
+
+        if (same_name(name_of(c), name))
+            return c;
+    }
+    return NULL;
+}
+
+static struct slice source_name(const struct source *s)
+{
+    if (s->sent)
+        return s->sent->name;
+    if (s->known)
+        return (struct slice){s->known->name, s->known->name_len};
+    return name_of(s->described);
+}
+
+static const struct sent_column *sent_as(const struct sent_row *row, struct slice name)
+{
+    for (uint32_t i = 0; i < row->n; i++)
+        if (same_name(row->columns[i].name, name))
+            return &row->columns[i];
+    return NULL;
+}
+
+static bool is_in(const struct sources *s, struct slice name)
+{
+    for (int i = 0; i < s->n; i++)
+        if (same_name(source_name(&s->list[i]), name))
+            return true;
+    return false;
+}
+
+/* Who says what the replica identity is. */
+enum identity_source {
+    IDENTITY_OF_CATALOGS,
+    IDENTITY_OF_MESSAGE, /* its old row, which is no whole row */
+    IDENTITY_AS_KNOWN,   /* an earlier message, which the catalogs contradict */
+};
+
+/* What a relation is made of. */
+struct look {
+    const struct tables *ts;
+    const struct decoder *d;
+    const struct table *t;
+    const struct description *x;
+    const struct sent_change *c;
+    bool omits; /* the new row may lack columns */
+    enum identity_source identity;
+};
+
+/*
+ * A column that the catalogs have under another name.  Which of the names it had is not known: it has
+ * the new one if that was there before the change.
+ */
+static struct source renamed(const struct look *l, const struct named_column *known)
+{
+    for (int i = 0; i < l->x->ncolumns; i++) {
+        const struct described_column *desc = &l->x->columns[i];
+
+        if (!known->number_in_table || desc->number_in_table != known->number_in_table ||
+            l->x->own_oid != l->t->own_oid)
+            continue;
+        return (struct source){.described = desc,
+                               .known = table_had_ended(l->ts, l->d, desc->since) ? NULL : known};
+    }
+    return (struct source){.known = known};
+}
+
+/* Column i of those that are known or, without any, of those that the catalogs have. */
+static struct source usual(const struct look *l, uint32_t i)
+{
+    const struct named_column *known;
+    const struct described_column *desc;
+
+    if (!l->t->relation)
+        return (struct source){.described = &l->x->columns[i]};
+    known = &l->t->columns[i];
+    desc = described(l->x, (struct slice){known->name, known->name_len}, i);
+    return desc ? (struct source){.described = desc, .known = known} : renamed(l, known);
+}
+
+static uint32_t count_usual(const struct look *l)
+{
+    return l->t->relation ? l->t->ncolumns : l->x->ncolumns;
+}
+
+/* The number of the usual column of that name from number i on; the count of them if there is none. */
+static uint32_t find_usual(const struct look *l, struct slice name, uint32_t i)
+{
+    for (; i < count_usual(l); i++) {
+        struct source source = usual(l, i);
+
+        if (same_name(source_name(&source), name))
+            break;
+    }
+    return i;
+}
+
+/* Usual columns that are not in the message, and that it may have left out. */
+static void add_omitted(const struct look *l, struct sources *s, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        struct source source = usual(l, i);
+        struct slice name = source_name(&source);
+
+        if (sent_as(&l->c->new_row, name) || is_in(s, name))
+            continue;
+        source.omitted = true;
+        source.sent = sent_as(&l->c->old_row, name);
+        if (source.sent || (source.described && source.described->toastable) ||
+            (source.known && !source.known->number_in_table)) /* gone, but when? */
+            add_source(s, source);
+    }
+}
+
+static bool is_known(const struct look *l, const struct described_column *desc)
+{
+    for (int i = 0; i < l->t->ncolumns; i++) {
+        const struct named_column *c = &l->t->columns[i];
+
+        if (same_name((struct slice){c->name, c->name_len},
+                      name_of(desc)) ||
+            (c->number_in_table == desc->number_in_table && l->x->own_oid == l->t->own_oid))
+            return true;
+    }
+    return false;
+}
+
+/* One that was there before, and that no message has had so far. */
+static void add_unknown(const struct look *l, struct sources *s, const struct described_column *desc)
+{
+    if (desc->toastable && !is_known(l, desc) && table_had_ended(l->ts, l->d, desc->since) &&
+        !is_in(s, name_of(desc)))
+        add_source(s, (struct source){.described = desc, .omitted = true});
+}
+
+/* The row is complete, or lacks what can be stored out of line; that has its usual place. */
+static void sources_of_new(const struct look *l, struct sources *s)
+{
+    const struct sent_row *row = &l->c->new_row;
+    uint32_t next = 0;
+
+    for (uint32_t j = 0; j < row->n; j++) {
+        const struct sent_column *sent = &row->columns[j];
+        uint32_t place = l->omits ? find_usual(l, sent->name, next) : 0;
+
+        if (is_in(s, sent->name))
+            continue;
+        if (l->omits && place < count_usual(l)) {
+            add_omitted(l, s, next, place);
+            next = place + 1;
+        }
+        add_source(s, (struct source){.sent = sent, .described = described(l->x, sent->name, j)});
+    }
+    if (!l->omits)
+        return;
+    add_omitted(l, s, 0, count_usual(l));
+    for (uint32_t j = 0; j < l->c->old_row.n; j++)
+        if (!is_in(s, l->c->old_row.columns[j].name))
+            add_source(s, (struct source){.sent = &l->c->old_row.columns[j], .omitted = true});
+    for (uint32_t i = 0; l->t->relation && i < l->x->ncolumns; i++)
+        add_unknown(l, s, &l->x->columns[i]);
+}
+
+/* Without a new row: the columns that are known, and those of the old row. */
+static void sources_of_rest(const struct look *l, struct sources *s)
+{
+    const struct sent_row *old = &l->c->old_row;
+
+    for (uint32_t i = 0; i < count_usual(l); i++) {
+        struct source source = usual(l, i);
+
+        source.sent = sent_as(old, source_name(&source));
+        add_source(s, source);
+    }
+    for (uint32_t j = 0; j < old->n; j++)
+        if (!is_in(s, old->columns[j].name))
+            add_source(s, (struct source){.sent = &old->columns[j],
+                                          .described = described(l->x, old->columns[j].name, j)});
+}
+
+/* ---- types ---- */
+
+/* Plugins differ in what they quote: quotes are passed over on both sides. */
+static bool same_type_text(struct slice sent, const char *type)
+{
+    const char *p = sent.data, *end = sent.data + sent.len;
+
+    for (;; p++, type++) {
+        while (p < end && *p == '"')
+            p++;
+        while (*type == '"')
+            type++;
+        if (p == end || !*type)
+            return p == end && !*type;
+        if (*p != *type)
+            return false;
+    }
+}
+
+static bool is_described_type(const struct look *l, const struct sent_column *sent,
+                              const struct described_column *d)
+{
+    if (sent->type_oid && sent->type_oid != d->type_oid)
+        return false;
+    return sent->type.len == 0 || same_type_text(sent->type, d->type) ||
+           ((l->ts->ways & TABLES_BARE_TYPES) && same_type_text(sent->type, d->bare_type));
+}
+
+static enum outcome find_type(const struct describer *who, const struct sent_column *sent,
+                              uint32_t *oid)
+{
+    char *type;
+    enum outcome outcome;
+
+    *oid = sent->type_oid;
+    if (*oid || sent->type.len == 0)
+        return OUTCOME_OK;
+    type = xstrndup(sent->type.data, sent->type.len);
+    outcome = who->find_type(who->arg, type, oid);
+    free(type);
+    return outcome;
+}
+
+/* The type modifier of what format_type() writes with a precision or length; -1 = has none. */
+static int32_t modifier(struct slice type)
+{
+    static const struct {
+        const char *name;
+        int32_t header; /* what PostgreSQL adds to it */
+    } known[] = {
+        {"numeric(", 4}, {"character varying(", 4}, {"character(", 4}, {"bit(", 0},
+        {"bit varying(", 0}, {"timestamp(", 0}, {"time(", 0},
+    };
+    char text[64];
+    unsigned length;
+    int scale = 0;
+
+    snprintf(text, sizeof text, "%.*s", (int)(type.len < sizeof text ? type.len : 0), type.data);
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        size_t len = strlen(known[i].name);
+
+        if (strncmp(text, known[i].name, len) != 0 ||
+            sscanf(text + len, "%u,%d", &length, &scale) < 1 || length > 10485760)
+            continue;
+        if (i == 0)
+            length = length << 16 | ((unsigned)scale & 0x7ff);
+        return (int32_t)length + known[i].header;
+    }
+    return -1;
+}
+
+static enum outcome choose_type(const struct look *l, const struct source *s,
+                                struct column *column)
+{
+    const struct table *t = l->t;
+    bool kept = s->known && s->known->type && !s->known->left_out &&
+                t->version == t->relation->version;
+    const struct column *before = kept ? &t->relation->columns[s->known->position] : NULL;
+
+    column->typmod = s->sent ? modifier(s->sent->type) : -1;
+    if (s->sent && !(s->described && is_described_type(l, s->sent, s->described)))
+        return find_type(l->d->describer, s->sent, &column->type_oid);
+    if (!s->sent && before) { /* what messages have said of it holds */
+        column->type_oid = before->type_oid;
+        column->typmod = before->typmod;
+    } else if (s->described) {
+        column->type_oid = s->described->type_oid;
+        column->typmod = s->described->typmod;
+    }
+    return OUTCOME_OK;
+}
+
+/* ---- the relation ---- */
+
+/* What is sent for a virtual column is null; a value says that it was another one. */
+static bool is_left_out(const struct source *s)
+{
+    return s->described && s->described->computed_late &&
+           !(s->sent && s->sent->value.kind == VALUE_TEXT);
+}
+
+/* The place of column i: rows of a partition are in the order of the table above it. */
+static uint16_t rank(const struct sources *s, const struct description *x, int i)
+{
+    const struct described_column *mine = s->list[i].described;
+    uint16_t before = 0;
+
+    for (int j = 0; j < s->n; j++) {
+        const struct described_column *other = s->list[j].described;
+        bool first = j < i;
+
+        if (is_left_out(&s->list[j]))
+            continue;
+        if (x->elsewhere && (mine || other))
+            first = mine && other ? other->position < mine->position : other != NULL;
+        before = (uint16_t)(before + (j != i && first));
+    }
+    return before;
+}
+
+static bool was_identity(const struct look *l, struct slice name)
+{
+    for (int i = 0; i < l->t->ncolumns; i++)
+        if (same_name((struct slice){l->t->columns[i].name, l->t->columns[i].name_len}, name))
+            return l->t->columns[i].identity;
+    return false;
+}
+
+static bool is_identity(const struct look *l, const struct source *s)
+{
+    if (l->identity == IDENTITY_OF_MESSAGE)
+        return sent_as(&l->c->old_row, source_name(s)) != NULL;
+    if (l->identity == IDENTITY_AS_KNOWN)
+        return was_identity(l, source_name(s));
+    return s->described && s->described->identity;
+}
+
+/*
+ * An old row that is not whole is the replica identity, as it was then.  One of a table that has
+ * identity FULL now may lack nulls only.  Of a table that is no more nothing else is known.  What
+ * messages have shown holds until others show something else.
+ */
+static enum identity_source who_tells_identity(const struct look *l, const struct sources *s)
+{
+    bool whole = true, required = true, same = true;
+    bool known = l->t->shown && l->x->own_oid == l->t->own_oid;
+
+    if (!l->c->old_sent || l->x->elsewhere)
+        return known ? IDENTITY_AS_KNOWN : IDENTITY_OF_CATALOGS;
+    if (!l->x->exists)
+        return IDENTITY_OF_MESSAGE;
+    for (int i = 0; i < s->n; i++) {
+        const struct described_column *desc = s->list[i].described;
+        bool sent = sent_as(&l->c->old_row, source_name(&s->list[i])) != NULL;
+
+        if (is_left_out(&s->list[i]))
+            continue;
+        whole &= sent;
+        required &= sent || !desc || desc->nullable;
+        same &= sent == (desc && desc->identity);
+    }
+    if (whole || same || (l->x->own_identity == 'f' && required && !l->c->old_has_nulls))
+        return IDENTITY_OF_CATALOGS;
+    return IDENTITY_OF_MESSAGE;
+}
+
+static enum outcome make_relation(const struct look *l, const struct sources *s, struct relation *r)
+{
+    const struct description *x = l->x;
+    const struct table *t = l->t;
+
+    r->schema = xstrdup(x->exists ? x->schema : t->schema);
+    r->name = xstrdup(x->exists ? x->name : t->name);
+    r->identity = x->exists ? x->identity : 'd';
+    r->columns = xcalloc(s->n, sizeof *r->columns);
+    for (int i = 0; i < s->n; i++) {
+        struct slice name = source_name(&s->list[i]);
+        struct column *column = &r->columns[rank(s, x, i)];
+        enum outcome outcome;
+
+        if (is_left_out(&s->list[i]))
+            continue;
+        r->ncolumns++;
+        column->name = xstrndup(name.data, name.len);
+        column->identity = column->key = is_identity(l, &s->list[i]);
+        outcome = choose_type(l, &s->list[i], column);
+        if (outcome != OUTCOME_OK) {
+            r->ncolumns = s->n; /* cleared by it: columns that are not made yet are empty */
+            return outcome;
+        }
+    }
+    return OUTCOME_OK;
+}
+
+/* As far as the message says. */
+static bool is_number(const struct sent_column *sent)
+{
+    enum { FLOAT4_OID = 700, FLOAT8_OID = 701, NUMERIC_OID = 1700 };
+
+    return sent && (sent->type_oid == FLOAT4_OID || sent->type_oid == FLOAT8_OID ||
+                    sent->type_oid == NUMERIC_OID);
+}
+
+static struct named_column name_column(const struct look *l, const struct sources *s, int i)
+{
+    const struct source *source = &s->list[i];
+    struct slice name = source_name(source);
+    const struct described_column *desc = source->described;
+    struct named_column column = {
+        .name = xstrndup(name.data, name.len),
+        .name_len = name.len,
+        .left_out = is_left_out(source),
+        .number_in_table = desc ? desc->number_in_table
+                           : source->known ? source->known->number_in_table : 0,
+        .position = is_left_out(source) ? 0 : rank(s, l->x, i),
+        .identity = is_identity(l, source),
+        .candidate = !desc || desc->candidate,
+        .nullable = !desc || desc->nullable || !table_had_ended(l->ts, l->d, desc->since),
+        .toastable = source->omitted || !desc || desc->toastable,
+        .since = desc ? desc->since : 0,
+        .number = (desc && desc->number) || is_number(source->sent),
+    };
+
+    if (source->sent) {
+        column.type = source->sent->type.len
+                          ? xstrndup(source->sent->type.data, source->sent->type.len)
+                          : xstrdup("");
+        column.type_len = source->sent->type.len;
+        column.type_oid = source->sent->type_oid;
+    } else if (source->known && source->known->type) {
+        column.type = xstrdup(source->known->type);
+        column.type_len = source->known->type_len;
+        column.type_oid = source->known->type_oid;
+    }
+    return column;
+}
+
+static void keep(struct tables *ts, struct table *t, const struct look *l, const struct sources *s)
+{
+    const struct description *x = l->x;
+    struct named_column *columns = xcalloc(s->n, sizeof *columns);
+
+    for (int i = 0; i < s->n; i++)
+        columns[i] = name_column(l, s, i);
+    table_clear_columns(t);
+    t->columns = columns;
+    t->ncolumns = s->n;
+    t->elsewhere = x->elsewhere;
+    t->captured = !x->uncaptured;
+    t->shown = l->identity != IDENTITY_OF_CATALOGS;
+    t->full = x->exists && x->own_identity == 'f' && !t->shown;
+    t->since = x->since;
+    t->own_oid = x->own_oid;
+    t->generation = ts->generation;
+    t->epoch = ts->epoch;
+    t->transaction = ts->transactions;
+}
+
+/* One that stands for a table without one, and that no table has. */
+static uint32_t choose_oid(struct tables *ts, struct decoder *d, const struct table *t,
+                           const struct description *x)
+{
+    if (x->exists)
+        return x->oid;
+    if (t->relation && !t->elsewhere)
+        return t->relation->oid;
+    while (relations_find(&d->relations, UINT32_MAX - ts->nameless))
+        ts->nameless++;
+    return UINT32_MAX - ts->nameless;
+}
+
+static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *d,
+                            const struct sent_change *c, const struct description *x)
+{
+    struct look l = {
+        .ts = ts, .d = d, .t = t, .x = x, .c = c,
+        .omits = c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED),
+    };
+    uint32_t most = c->new_row.n + c->old_row.n + x->ncolumns + t->ncolumns;
+    struct sources s = {.cap = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX)};
+    struct relation r = {.oid = choose_oid(ts, d, t, x)};
+    enum outcome outcome;
+    bool changed;
+
+    s.list = xcalloc(s.cap, sizeof *s.list);
+    if (c->op == OP_INSERT || c->op == OP_UPDATE)
+        sources_of_new(&l, &s);
+    else
+        sources_of_rest(&l, &s);
+    l.identity = who_tells_identity(&l, &s);
+    outcome = make_relation(&l, &s, &r);
+    if (outcome == OUTCOME_OK && r.ncolumns > RELATION_MAX_COLUMNS) {
+        log_error("table \"%s.%s\" has %d columns at " LSN_FMT, t->schema, t->name, r.ncolumns,
+                  LSN_ARGS(c->lsn));
+        outcome = OUTCOME_FAILED;
+    }
+    if (outcome == OUTCOME_OK) {
+        keep(ts, t, &l, &s);
+        t->relation = relations_put(&d->relations, &r, &changed);
+        t->version = t->relation->version;
+    } else {
+        relation_clear(&r);
+    }
+    free(s.list);
+    return outcome;
+}
+
+/* Asks the catalogs and makes the relation that the message needs. */
+enum outcome table_look(struct tables *ts, struct table *t, struct decoder *d,
+                         const struct sent_change *c)
+{
+    struct description x = {0};
+    enum outcome outcome = d->describer->describe(d->describer->arg, t->schema, t->name, &x);
+
+    if (outcome == OUTCOME_OK && x.exists)
+        ts->horizons[ts->nhorizons++ % HORIZONS] = (struct horizon){x.floor, x.ceiling};
+    if (outcome == OUTCOME_OK)
+        outcome = rebuild(ts, t, d, c, &x);
+    description_release(&x);
+    return outcome;
+}
