@@ -82,6 +82,8 @@ bool bounds_are_passed(const struct bounds *b, const struct transaction *t, lsn_
 {
     lsn_t lsn = t->commit_lsn ? t->commit_lsn : from;
 
+    if (!t->commit_lsn && t->end_lsn && b->was_now) /* no record lies across that */
+        lsn = t->end_lsn - 1;
     return b->last_commit && lsn > b->last_commit;
 }
 

@@ -131,6 +131,7 @@ static enum outcome emit(struct pipeline *p, const struct transaction *t, struct
     c->seq = ++p->seq;
     if (p->seq <= p->skip_to)
         return OUTCOME_OK;
+    p->last_change = p->ticks;
     outcome = announce(p, t);
     if (outcome == OUTCOME_OK)
         outcome = tell_schema(p, &p->stream_told, t, c->relation, c->lsn);
@@ -511,6 +512,7 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
     }
     if (!wanted || (t && p->seq <= p->skip_to))
         return OUTCOME_OK;
+    p->last_change = p->ticks;
     if (t)
         outcome = announce(p, t);
     if (outcome == OUTCOME_OK) {
@@ -562,7 +564,7 @@ static enum outcome on_row_event(struct pipeline *p, struct event *e, usec_t tic
 {
     enum outcome outcome;
 
-    p->last_change = ticks;
+    p->ticks = ticks;
     if (e->kind == EVENT_MESSAGE)
         return on_message(p, e->transaction, &e->message);
     if (e->kind == EVENT_CHANGE) {
@@ -599,6 +601,21 @@ static enum outcome on_event(struct pipeline *p, struct event *e, usec_t ticks)
 }
 
 /*
+ * Where it is not known at which position the last transaction has ended, a keepalive may have been
+ * sent while that one was: the position moves on when it has been.
+ */
+static bool is_behind_all(struct pipeline *p, lsn_t wal_end)
+{
+    lsn_t before = p->kept_alive;
+
+    if (!p->unmarked && !p->repeats)
+        return true;
+    if (!before)
+        p->kept_alive = wal_end;
+    return !p->repeats && before && wal_end > before;
+}
+
+/*
  * All that committed before wal_end has come by now: a boundary without a transaction, which is
  * how the position of an idle slot advances.
  */
@@ -611,6 +628,8 @@ static enum outcome on_keepalive(struct pipeline *p, const struct stream_message
     outcome = on_event(p, &e, ticks);
     if (outcome != OUTCOME_OK || !is_between(p))
         return outcome;
+    if (!is_behind_all(p, m->wal_end))
+        return OUTCOME_OK;
     if (m->wal_end > p->delivery->emitted.lsn)
         mark(p, NULL, m->wal_end);
     heed_bounds(p, m->wal_end);
@@ -657,6 +676,7 @@ enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, u
 
     if (m->kind == STREAM_KEEPALIVE)
         return on_keepalive(p, m, ticks);
+    p->kept_alive = 0;
     outcome = decoder_take(p->decoder, m->lsn, m->payload, m->len, &e);
     if (outcome == OUTCOME_OK)
         outcome = step(p, &e, ticks, &over);

@@ -49,6 +49,7 @@ struct pipeline {
     struct unfinished cut;
     bool unmarked; /* transactions have ended since the last position, at none that is known */
     bool repeats;  /* ... before a lost connection: they come again */
+    lsn_t kept_alive; /* position of the first keepalive behind the last message; 0 = none yet */
     struct told stream_told;
     struct told rows_told;
     struct coverage *coverage; /* NULL = no rows are, or were, read */
@@ -61,6 +62,7 @@ struct pipeline {
     bool reading;              /* rows are being given: no boundary */
     lsn_t rows_lsn;
     uint64_t records; /* written so far */
+    usec_t ticks;       /* of the message at hand */
     usec_t last_change; /* ticks when the last record came; the start of the run at first */
     bool more;          /* the decoder has more to tell of the message that was taken last */
     bool finished;      /* the bounds have been reached */

@@ -135,7 +135,8 @@ static enum outcome make_plan(struct rows *r)
     if (outcome == OUTCOME_OK)
         outcome = publication_look(x.sql, r->o, &look);
     r->all_tables = look.all_tables;
-    make_room(r);
+    if (outcome == OUTCOME_OK)
+        make_room(r);
     return outcome;
 }
 

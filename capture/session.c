@@ -621,8 +621,9 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
 
     s->started = true;
     outcome = stream_start(&s->stream, walsender, s->o, s->delivery.emitted.lsn);
-    s->refused = outcome == OUTCOME_MISUSED;
-    if (s->refused)
+    s->streamed |= outcome == OUTCOME_OK;
+    s->refused = outcome == OUTCOME_MISUSED && !s->streamed && !s->delivery.resumed;
+    if (outcome == OUTCOME_MISUSED)
         plugin_hint_at_setting(sql, plugin_of(s->o->plugin), s->stream.forbidden);
     s->pipeline.decoder->nan_is_null = s->stream.nan_is_null;
     return outcome == OUTCOME_OK ? check_after_start(s, sql) : outcome;

@@ -37,7 +37,8 @@ struct session {
     bool prepared; /* the first connect has been made: pipeline and bounds are there */
     bool stalled;  /* the connection was given up because the reader stands still */
     bool created;  /* this run has created the slot */
-    bool refused;  /* streaming was, as it was asked for */
+    bool streamed; /* a stream has been started in this run */
+    bool refused;  /* the first start of one was, for good */
     bool started;  /* streaming was asked for, on the present connection */
     lsn_t snapshot_end; /* mode snapshot: changes up to there belong to it; 0 = not known yet */
     bool renewed;  /* when_needed has begun anew, and rows have not been given since */

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000 };
+enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000, HURRIES_MAX = 20 };
 
 struct tables *tables_new(unsigned ways)
 {
@@ -34,6 +34,21 @@ void tables_free(struct tables *ts)
 
 /* ---- when the catalogs are to be asked again ---- */
 
+/* At once, as long as that does not come too often. */
+static bool may_hurry(struct tables *ts, usec_t now)
+{
+    usec_t earned = (now - ts->hurried_at) / DOUBT_USEC;
+
+    if (earned > 0) {
+        ts->hurries = earned < ts->hurries ? ts->hurries - (uint32_t)earned : 0;
+        ts->hurried_at = now;
+    }
+    if (ts->hurries >= HURRIES_MAX)
+        return false;
+    ts->hurries++;
+    return true;
+}
+
 /*
  * A message that can be read in two ways is read by what the catalogs say, and they are asked every
  * so often for that (or, where more is at stake, once in the transaction).  What no message shows,
@@ -49,7 +64,7 @@ void tables_transaction_begins(struct tables *ts)
         ts->since = now;
         ts->generation++;
     }
-    if (now - ts->epoch_since >= (ts->suspect ? DOUBT_USEC : REFRESH_USEC)) {
+    if (ts->suspect ? may_hurry(ts, now) : now - ts->epoch_since >= REFRESH_USEC) {
         ts->suspect = false;
         ts->epoch_since = now;
         ts->epoch++;
@@ -293,11 +308,18 @@ static struct old_look look_at_old(const struct table *t, const struct value *ro
     return look;
 }
 
+/* What has been sure stays so while the catalogs go on saying it. */
+static bool is_full_for_sure(const struct tables *ts, const struct decoder *d, struct table *t)
+{
+    t->full_for_sure = t->full_for_sure || table_had_ended(ts, d, t->since);
+    return t->full_for_sure;
+}
+
 /*
  * Old rows of most plugins lack what is null and what is not part of the identity, and the two look
  * alike.  Nulls are made of what is missing only where it is sure that the identity was FULL.
  */
-static enum fit place_old(struct tables *ts, const struct decoder *d, const struct table *t,
+static enum fit place_old(struct tables *ts, const struct decoder *d, struct table *t,
                           const struct sent_change *c, enum old_row *kind)
 {
     struct old_look look;
@@ -315,13 +337,13 @@ static enum fit place_old(struct tables *ts, const struct decoder *d, const stru
         return t->elsewhere ? FITS_MAYBE : FITS_OTHERWISE;
     if (!t->full)
         return FITS;
-    if (c->old_has_nulls || !look.required || !table_had_ended(ts, d, t->since))
+    if (c->old_has_nulls || !look.required || !is_full_for_sure(ts, d, t))
         return FITS_MAYBE;
     *kind = OLD_FULL;
     return look.more_than_key ? FITS : FITS_DOUBTFUL;
 }
 
-static enum fit try(struct tables *ts, const struct decoder *d, const struct table *t,
+static enum fit try(struct tables *ts, const struct decoder *d, struct table *t,
                     const struct sent_change *c, enum old_row *old_kind)
 {
     enum fit fit = FITS, old;

@@ -73,6 +73,12 @@ struct described_column {
     bool computed_late; /* a virtual generated column: what is sent for it means nothing */
 };
 
+/* What is left of a column that has been dropped. */
+struct dropped_column {
+    uint16_t number_in_table;
+    uint32_t since; /* the transaction that has dropped it */
+};
+
 /* A table by its name, as of now.  Strings and columns are owned: see description_release(). */
 struct description {
     bool exists;
@@ -89,6 +95,8 @@ struct description {
     uint32_t ceiling;   /* ... and those from this one on had not begun */
     uint16_t ncolumns;
     struct described_column *columns; /* in the order of the table itself */
+    uint16_t ndropped;
+    struct dropped_column *dropped;
 };
 
 void description_release(struct description *d);

@@ -43,8 +43,9 @@ struct table {
     bool elsewhere;
     bool captured;
     bool full;  /* old rows are whole, but for nulls */
+    bool full_for_sure; /* ... and were when the change was made */
+    uint32_t since;     /* the transaction that has written what the catalogs say of the identity */
     bool shown; /* messages have had another replica identity than the catalogs */
-    uint32_t since;
     struct named_column *columns; /* in the order of messages */
     uint16_t ncolumns;
 };
@@ -70,6 +71,8 @@ struct tables {
     bool warned; /* that a null may be a lost number */
     usec_t since;        /* ticks when they counted up last */
     usec_t epoch_since;
+    uint32_t hurries; /* epochs for a reason, less one every DOUBT_USEC */
+    usec_t hurried_at;
     uint64_t transactions; /* begun so far */
     struct horizon horizons[HORIZONS]; /* the last ones, in turn */
     uint32_t nhorizons;

@@ -13,6 +13,7 @@ void description_release(struct description *d)
         free(d->columns[i].bare_type);
     }
     free(d->columns);
+    free(d->dropped);
     free(d->schema);
     free(d->name);
     *d = (struct description){0};
@@ -133,9 +134,31 @@ struct look {
     const struct table *t;
     const struct description *x;
     const struct sent_change *c;
-    bool omits; /* the new row may lack columns */
+    bool omits;   /* the new row may lack columns */
+    bool current; /* the catalogs' columns are those that the change has met */
     enum identity_source identity;
 };
+
+/* Whether all that the catalogs say of the table's columns had happened before the change. */
+static bool is_current(const struct look *l)
+{
+    bool current = l->x->exists;
+
+    for (int i = 0; i < l->x->ncolumns && current; i++)
+        current = table_had_ended(l->ts, l->d, l->x->columns[i].since);
+    for (int i = 0; i < l->x->ndropped && current; i++)
+        current = table_had_ended(l->ts, l->d, l->x->dropped[i].since);
+    return current;
+}
+
+/* Whether the column had been dropped before, as far as its number tells. */
+static bool is_gone(const struct look *l, const struct named_column *known)
+{
+    for (int i = 0; i < l->x->ndropped; i++)
+        if (l->x->dropped[i].number_in_table == known->number_in_table)
+            return table_had_ended(l->ts, l->d, l->x->dropped[i].since);
+    return false;
+}
 
 /*
  * A column that the catalogs have under another name.  Which of the names it had is not known: it has
@@ -143,25 +166,34 @@ struct look {
  */
 static struct source renamed(const struct look *l, const struct named_column *known)
 {
-    for (int i = 0; i < l->x->ncolumns; i++) {
+    bool same_table = known->number_in_table && l->x->own_oid == l->t->own_oid;
+
+    for (int i = 0; i < l->x->ncolumns && same_table; i++) {
         const struct described_column *desc = &l->x->columns[i];
 
-        if (!known->number_in_table || desc->number_in_table != known->number_in_table ||
-            l->x->own_oid != l->t->own_oid)
+        if (desc->number_in_table != known->number_in_table)
             continue;
+        if (sent_as(&l->c->new_row, name_of(desc)) || sent_as(&l->c->old_row, name_of(desc)))
+            return (struct source){0}; /* the message has the new name */
         return (struct source){.described = desc,
                                .known = table_had_ended(l->ts, l->d, desc->since) ? NULL : known};
     }
-    return (struct source){.known = known};
+    return same_table && is_gone(l, known) ? (struct source){0} : (struct source){.known = known};
 }
 
-/* Column i of those that are known or, without any, of those that the catalogs have. */
+/* Whether the columns that messages have shown count, and not those that the catalogs have. */
+static bool goes_by_known(const struct look *l)
+{
+    return l->t->relation && !l->current && !(l->x->exists && l->x->own_oid != l->t->own_oid);
+}
+
+/* Column i of those that are known, or that the catalogs have; nothing = it is not there any more. */
 static struct source usual(const struct look *l, uint32_t i)
 {
     const struct named_column *known;
     const struct described_column *desc;
 
-    if (!l->t->relation)
+    if (!goes_by_known(l))
         return (struct source){.described = &l->x->columns[i]};
     known = &l->t->columns[i];
     desc = described(l->x, (struct slice){known->name, known->name_len}, i);
@@ -170,7 +202,12 @@ static struct source usual(const struct look *l, uint32_t i)
 
 static uint32_t count_usual(const struct look *l)
 {
-    return l->t->relation ? l->t->ncolumns : l->x->ncolumns;
+    return goes_by_known(l) ? l->t->ncolumns : l->x->ncolumns;
+}
+
+static bool is_nothing(const struct source *s)
+{
+    return !s->sent && !s->described && !s->known;
 }
 
 /* The number of the usual column of that name from number i on; the count of them if there is none. */
@@ -179,7 +216,7 @@ static uint32_t find_usual(const struct look *l, struct slice name, uint32_t i)
     for (; i < count_usual(l); i++) {
         struct source source = usual(l, i);
 
-        if (same_name(source_name(&source), name))
+        if (!is_nothing(&source) && same_name(source_name(&source), name))
             break;
     }
     return i;
@@ -190,14 +227,14 @@ static void add_omitted(const struct look *l, struct sources *s, uint32_t from, 
 {
     for (uint32_t i = from; i < to; i++) {
         struct source source = usual(l, i);
-        struct slice name = source_name(&source);
+        struct slice name = is_nothing(&source) ? (struct slice){0} : source_name(&source);
 
-        if (sent_as(&l->c->new_row, name) || is_in(s, name))
+        if (!name.data || sent_as(&l->c->new_row, name) || is_in(s, name))
             continue;
         source.omitted = true;
         source.sent = sent_as(&l->c->old_row, name);
         if (source.sent || (source.described && source.described->toastable) ||
-            (source.known && !source.known->number_in_table)) /* gone, but when? */
+            (source.known && !source.known->number_in_table && source.known->toastable))
             add_source(s, source);
     }
 }
@@ -247,7 +284,7 @@ static void sources_of_new(const struct look *l, struct sources *s)
     for (uint32_t j = 0; j < l->c->old_row.n; j++)
         if (!is_in(s, l->c->old_row.columns[j].name))
             add_source(s, (struct source){.sent = &l->c->old_row.columns[j], .omitted = true});
-    for (uint32_t i = 0; l->t->relation && i < l->x->ncolumns; i++)
+    for (uint32_t i = 0; goes_by_known(l) && i < l->x->ncolumns; i++)
         add_unknown(l, s, &l->x->columns[i]);
 }
 
@@ -259,6 +296,8 @@ static void sources_of_rest(const struct look *l, struct sources *s)
     for (uint32_t i = 0; i < count_usual(l); i++) {
         struct source source = usual(l, i);
 
+        if (is_nothing(&source))
+            continue;
         source.sent = sent_as(old, source_name(&source));
         add_source(s, source);
     }
@@ -412,7 +451,7 @@ static bool is_identity(const struct look *l, const struct source *s)
  */
 static enum identity_source who_tells_identity(const struct look *l, const struct sources *s)
 {
-    bool whole = true, required = true, same = true;
+    bool whole = true, required = true, same = true, candidates = true;
     bool known = l->t->shown && l->x->own_oid == l->t->own_oid;
 
     if (!l->c->old_sent || l->x->elsewhere)
@@ -428,10 +467,14 @@ static enum identity_source who_tells_identity(const struct look *l, const struc
         whole &= sent;
         required &= sent || !desc || desc->nullable;
         same &= sent == (desc && desc->identity);
+        candidates &= !sent || (desc && desc->candidate);
     }
-    if (whole || same || (l->x->own_identity == 'f' && required && !l->c->old_has_nulls))
+    if (whole || same)
         return IDENTITY_OF_CATALOGS;
-    return IDENTITY_OF_MESSAGE;
+    if (l->c->old_has_nulls || !required)
+        return IDENTITY_OF_MESSAGE;
+    /* it lacks what may be null: a key, or all that a row with identity FULL had */
+    return candidates && l->x->own_identity != 'f' ? IDENTITY_OF_MESSAGE : IDENTITY_OF_CATALOGS;
 }
 
 static enum outcome make_relation(const struct look *l, const struct sources *s, struct relation *r)
@@ -462,6 +505,18 @@ static enum outcome make_relation(const struct look *l, const struct sources *s,
     return OUTCOME_OK;
 }
 
+/* Types of a fixed length never are; of others nothing is known without the catalogs. */
+static bool may_be_toasted(const struct sent_column *sent)
+{
+    static const uint32_t fixed[] = {16,  18,  19,  20,   21,   23,   26,   600,  700,  701,
+                                     790, 829, 1082, 1083, 1114, 1184, 1186, 1266, 2950};
+
+    for (size_t i = 0; sent && i < sizeof fixed / sizeof fixed[0]; i++)
+        if (sent->type_oid == fixed[i])
+            return false;
+    return true;
+}
+
 /* As far as the message says. */
 static bool is_number(const struct sent_column *sent)
 {
@@ -486,7 +541,7 @@ static struct named_column name_column(const struct look *l, const struct source
         .identity = is_identity(l, source),
         .candidate = !desc || desc->candidate,
         .nullable = !desc || desc->nullable || !table_had_ended(l->ts, l->d, desc->since),
-        .toastable = source->omitted || !desc || desc->toastable,
+        .toastable = source->omitted || (desc ? desc->toastable : may_be_toasted(source->sent)),
         .since = desc ? desc->since : 0,
         .number = (desc && desc->number) || is_number(source->sent),
     };
@@ -519,6 +574,8 @@ static void keep(struct tables *ts, struct table *t, const struct look *l, const
     t->captured = !x->uncaptured;
     t->shown = l->identity != IDENTITY_OF_CATALOGS;
     t->full = x->exists && x->own_identity == 'f' && !t->shown;
+    t->full_for_sure = t->full && ((t->full_for_sure && x->own_oid == t->own_oid) ||
+                                   table_had_ended(ts, l->d, x->since));
     t->since = x->since;
     t->own_oid = x->own_oid;
     t->generation = ts->generation;
@@ -546,6 +603,7 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
         .ts = ts, .d = d, .t = t, .x = x, .c = c,
         .omits = c->op == OP_UPDATE && (ts->ways & TABLES_OMIT_UNCHANGED),
     };
+    l.current = is_current(&l);
     uint32_t most = c->new_row.n + c->old_row.n + x->ncolumns + t->ncolumns;
     struct sources s = {.cap = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX)};
     struct relation r = {.oid = choose_oid(ts, d, t, x)};

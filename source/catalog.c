@@ -408,7 +408,7 @@ static const char table_question[] =
     "        own.relreplident AS own_identity, own.xmin AS since, g.oid <> own.oid AS elsewhere,"
     "        a.attname AS column, a.atttypid AS type_oid, a.atttypmod AS typmod,"
     "        format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, NULL) AS bare_type,"
-    "        b.attnum AS position, NOT a.attnotnull AS nullable, a.attnum, a.xmin AS column_since,"
+    "        b.attnum AS position, NOT a.attnotnull AS nullable, a.attnum, a.xmin AS column_since, a.attisdropped AS dropped,"
     "        a.attlen = -1 AS toastable," /* whatever the storage is now: values stay where they are */
     "        (txid_snapshot_xmin(t.seen) & 4294967295)::text AS floor,"
     "        (txid_snapshot_xmax(t.seen) & 4294967295)::text AS ceiling,"
@@ -422,7 +422,6 @@ static const char table_question[] =
     "   FROM own, txid_current_snapshot() AS t (seen), given JOIN pg_class AS g ON g.oid = given.oid"
     "   JOIN pg_namespace AS s ON s.oid = g.relnamespace"
     "   LEFT JOIN pg_attribute AS a ON a.attrelid = (SELECT own.oid FROM own) AND a.attnum > 0"
-    "        AND NOT a.attisdropped"
     "   LEFT JOIN pg_attribute AS b ON b.attrelid = g.oid AND b.attname = a.attname"
     "  ORDER BY a.attnum";
 
@@ -462,10 +461,17 @@ static void take_table(struct description *d, const PGresult *result)
     d->elsewhere = result_bool(result, 0, "elsewhere");
     if (!result_text(result, 0, "column"))
         return;
-    d->ncolumns = (uint16_t)PQntuples(result);
-    d->columns = xcalloc(d->ncolumns, sizeof *d->columns);
-    for (int i = 0; i < d->ncolumns; i++)
-        take_column(&d->columns[i], result, i);
+    d->columns = xcalloc((size_t)PQntuples(result), sizeof *d->columns);
+    d->dropped = xcalloc((size_t)PQntuples(result), sizeof *d->dropped);
+    for (int i = 0; i < PQntuples(result); i++) {
+        if (result_bool(result, i, "dropped"))
+            d->dropped[d->ndropped++] = (struct dropped_column){
+                .number_in_table = (uint16_t)result_u32(result, i, "attnum"),
+                .since = result_u32(result, i, "column_since"),
+            };
+        else
+            take_column(&d->columns[d->ncolumns++], result, i);
+    }
 }
 
 static enum outcome describe(void *arg, const char *schema, const char *table,

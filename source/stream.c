@@ -59,7 +59,7 @@ static void on_notice(void *arg, const PGresult *result)
     struct stream *s = arg;
     const char *message, *severity;
 
-    if (strcmp(result_sqlstate(result), "55000") == 0) {
+    if (s->plugin->publishes && strcmp(result_sqlstate(result), "55000") == 0) {
         s->unpublished = true;
         server_error(NULL, result, "read all changes");
         hint_at_publication();
@@ -81,7 +81,7 @@ static enum outcome stream_error(const struct stream *s, const PGresult *result,
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *sqlstate = result_sqlstate(result);
 
-    if (strcmp(sqlstate, "42704") == 0) {
+    if (s->plugin->publishes && strcmp(sqlstate, "42704") == 0) {
         hint_at_publication();
         return OUTCOME_POSITION_LOST;
     }
@@ -99,13 +99,13 @@ static enum outcome stream_error(const struct stream *s, const PGresult *result,
 
 /*
  * Within one machine the way holds nothing, so a small window costs no throughput: what does not
- * fit waits in the sender's socket, where messages merge; see capture/gather.h.  Not smaller than
- * loopback's segments of 64 kB, or TCP waits for windows that never come.  A network needs its
- * window as it is.
+ * fit waits in the sender's socket, where messages merge; see capture/gather.h.  The kernel may
+ * clamp the window to less than half of it, and it has to stay larger than loopback's segments of
+ * 64 kB, or TCP waits for a window that never comes.  A network needs its window as it is.
  */
 static bool bound_loopback_window(int fd)
 {
-    int size = 64 * 1024;
+    int size = 256 * 1024;
     struct sockaddr_storage peer = {0};
     socklen_t len = sizeof peer;
     const struct sockaddr_in *in = (const struct sockaddr_in *)&peer;
