@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000, HURRIES_MAX = 20 };
+enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000, HURRY_USEC = 20000, HURRIES_MAX = 100 };
 
 struct tables *tables_new(unsigned ways)
 {
@@ -37,7 +37,7 @@ void tables_free(struct tables *ts)
 /* At once, as long as that does not come too often. */
 static bool may_hurry(struct tables *ts, usec_t now)
 {
-    usec_t earned = (now - ts->hurried_at) / DOUBT_USEC;
+    usec_t earned = (now - ts->hurried_at) / HURRY_USEC;
 
     if (earned > 0) {
         ts->hurries = earned < ts->hurries ? ts->hurries - (uint32_t)earned : 0;
@@ -180,11 +180,17 @@ static bool has_type(const struct named_column *c, const struct sent_column *sen
     return have == len && (len == 0 || memcmp(c->type, sent->type.data, len) == 0);
 }
 
-/* The column that was sent, from *next on: messages have them in the table's order. */
+/*
+ * The column that was sent, from *next on: messages have them in the table's order, and another order
+ * in a new row tells that columns are not those that they were.
+ */
 static struct named_column *locate(const struct table *t, const struct sent_column *sent, bool old,
                                    uint16_t *next)
 {
-    for (uint16_t i = *next; i < t->ncolumns; i++) {
+    uint16_t most = old ? t->ncolumns : (uint16_t)(t->ncolumns - *next);
+
+    for (uint16_t n = 0; n < most; n++) {
+        uint16_t i = (uint16_t)((*next + n) % t->ncolumns);
         struct named_column *c = &t->columns[i];
 
         if (!has_name(c, sent))
@@ -251,6 +257,8 @@ static bool place(struct tables *ts, const struct decoder *d, const struct table
             return false;
         if (c->left_out)
             continue;
+        if (row[c->position].kind != VALUE_ABSENT)
+            return false; /* named twice */
         row[c->position] = sent->columns[j].value;
         if (sent->columns[j].value.kind == VALUE_NULL)
             mark_lost(ts, d, t, c, &sent->columns[j], never_null, &row[c->position]);
@@ -334,7 +342,7 @@ static enum fit place_old(struct tables *ts, const struct decoder *d, struct tab
     if (look.complete)
         return FITS;
     if (!t->full && (look.outside || !look.whole_key))
-        return t->elsewhere ? FITS_MAYBE : FITS_OTHERWISE;
+        return t->elsewhere || t->shows >= SHOWS_MAX ? FITS_MAYBE : FITS_OTHERWISE;
     if (!t->full)
         return FITS;
     if (c->old_has_nulls || !look.required || !is_full_for_sure(ts, d, t))
@@ -402,11 +410,11 @@ static void nulls_for_absent(const struct tables *ts, const struct decoder *d, s
 static void fill_event(const struct tables *ts, struct decoder *d, struct table *t,
                        const struct sent_change *c, enum old_row old_kind, struct event *e)
 {
-    if (old_kind == OLD_KEY && c->op == OP_UPDATE && (ts->ways & TABLES_REPEAT_KEY) &&
-        repeats_key(d, t))
-        old_kind = OLD_NONE;
-    else if (old_kind == OLD_FULL && t->elsewhere && t->relation->identity != 'f')
+    if (old_kind == OLD_FULL && t->elsewhere && t->relation->identity != 'f')
         old_kind = keep_identity(t->relation, d->old_row);
+    else if (old_kind == OLD_KEY && c->op == OP_UPDATE && (ts->ways & TABLES_REPEAT_KEY) &&
+             repeats_key(d, t))
+        old_kind = OLD_NONE;
     if (old_kind == OLD_FULL && !c->old_has_nulls)
         nulls_for_absent(ts, d, t, d->old_row);
     e->kind = EVENT_CHANGE;

@@ -45,6 +45,7 @@ struct table {
     bool full;  /* old rows are whole, but for nulls */
     bool full_for_sure; /* ... and were when the change was made */
     uint32_t since;     /* the transaction that has written what the catalogs say of the identity */
+    unsigned shows; /* how often they have shown one: two different keys tell little, many nothing */
     bool shown; /* messages have had another replica identity than the catalogs */
     struct named_column *columns; /* in the order of messages */
     uint16_t ncolumns;
@@ -56,7 +57,7 @@ struct horizon {
     uint32_t ceiling;
 };
 
-enum { HORIZONS = 16, ENDED = 256 };
+enum { HORIZONS = 16, ENDED = 256, SHOWS_MAX = 4 };
 
 struct tables {
     unsigned ways;
@@ -71,7 +72,7 @@ struct tables {
     bool warned; /* that a null may be a lost number */
     usec_t since;        /* ticks when they counted up last */
     usec_t epoch_since;
-    uint32_t hurries; /* epochs for a reason, less one every DOUBT_USEC */
+    uint32_t hurries; /* epochs for a reason, less one every HURRY_USEC */
     usec_t hurried_at;
     uint64_t transactions; /* begun so far */
     struct horizon horizons[HORIZONS]; /* the last ones, in turn */

@@ -260,6 +260,14 @@ static void add_unknown(const struct look *l, struct sources *s, const struct de
         add_source(s, (struct source){.described = desc, .omitted = true});
 }
 
+static const struct named_column *known_as(const struct look *l, struct slice name)
+{
+    for (int i = 0; i < l->t->ncolumns && l->x->own_oid == l->t->own_oid; i++)
+        if (same_name((struct slice){l->t->columns[i].name, l->t->columns[i].name_len}, name))
+            return &l->t->columns[i];
+    return NULL;
+}
+
 /* The row is complete, or lacks what can be stored out of line; that has its usual place. */
 static void sources_of_new(const struct look *l, struct sources *s)
 {
@@ -276,7 +284,9 @@ static void sources_of_new(const struct look *l, struct sources *s)
             add_omitted(l, s, next, place);
             next = place + 1;
         }
-        add_source(s, (struct source){.sent = sent, .described = described(l->x, sent->name, j)});
+        add_source(s, (struct source){.sent = sent,
+                                      .described = described(l->x, sent->name, j),
+                                      .known = known_as(l, sent->name)});
     }
     if (!l->omits)
         return;
@@ -378,6 +388,13 @@ static int32_t modifier(struct slice type)
     return -1;
 }
 
+/* An old row may have no more than the OID of a type that new rows have told of. */
+static bool says_less(const struct sent_column *sent, const struct named_column *known)
+{
+    return known && known->type && sent->type_oid && sent->type.len == 0 && known->type_len > 0 &&
+           sent->type_oid == known->type_oid;
+}
+
 static enum outcome choose_type(const struct look *l, const struct source *s,
                                 struct column *column)
 {
@@ -387,6 +404,11 @@ static enum outcome choose_type(const struct look *l, const struct source *s,
     const struct column *before = kept ? &t->relation->columns[s->known->position] : NULL;
 
     column->typmod = s->sent ? modifier(s->sent->type) : -1;
+    if (s->sent && before && says_less(s->sent, s->known)) {
+        column->type_oid = before->type_oid;
+        column->typmod = before->typmod;
+        return OUTCOME_OK;
+    }
     if (s->sent && !(s->described && is_described_type(l, s->sent, s->described)))
         return find_type(l->d->describer, s->sent, &column->type_oid);
     if (!s->sent && before) { /* what messages have said of it holds */
@@ -454,7 +476,7 @@ static enum identity_source who_tells_identity(const struct look *l, const struc
     bool whole = true, required = true, same = true, candidates = true;
     bool known = l->t->shown && l->x->own_oid == l->t->own_oid;
 
-    if (!l->c->old_sent || l->x->elsewhere)
+    if (!l->c->old_sent || l->x->elsewhere || l->t->shows >= SHOWS_MAX)
         return known ? IDENTITY_AS_KNOWN : IDENTITY_OF_CATALOGS;
     if (!l->x->exists)
         return IDENTITY_OF_MESSAGE;
@@ -531,31 +553,33 @@ static struct named_column name_column(const struct look *l, const struct source
     const struct source *source = &s->list[i];
     struct slice name = source_name(source);
     const struct described_column *desc = source->described;
+    const struct named_column *known = source->known;
     struct named_column column = {
         .name = xstrndup(name.data, name.len),
         .name_len = name.len,
         .left_out = is_left_out(source),
-        .number_in_table = desc ? desc->number_in_table
-                           : source->known ? source->known->number_in_table : 0,
+        .number_in_table = desc ? desc->number_in_table : known ? known->number_in_table : 0,
         .position = is_left_out(source) ? 0 : rank(s, l->x, i),
         .identity = is_identity(l, source),
         .candidate = !desc || desc->candidate,
         .nullable = !desc || desc->nullable || !table_had_ended(l->ts, l->d, desc->since),
-        .toastable = source->omitted || (desc ? desc->toastable : may_be_toasted(source->sent)),
+        .toastable = source->omitted || (desc    ? desc->toastable
+                                         : known ? known->toastable
+                                                 : may_be_toasted(source->sent)),
         .since = desc ? desc->since : 0,
-        .number = (desc && desc->number) || is_number(source->sent),
+        .number = desc ? desc->number : is_number(source->sent) || (known && known->number),
     };
 
-    if (source->sent) {
+    if (source->sent && !says_less(source->sent, known)) {
         column.type = source->sent->type.len
                           ? xstrndup(source->sent->type.data, source->sent->type.len)
                           : xstrdup("");
         column.type_len = source->sent->type.len;
         column.type_oid = source->sent->type_oid;
-    } else if (source->known && source->known->type) {
-        column.type = xstrdup(source->known->type);
-        column.type_len = source->known->type_len;
-        column.type_oid = source->known->type_oid;
+    } else if (known && known->type && l->t->version == l->t->relation->version) {
+        column.type = xstrdup(known->type);
+        column.type_len = known->type_len;
+        column.type_oid = known->type_oid;
     }
     return column;
 }
@@ -572,6 +596,7 @@ static void keep(struct tables *ts, struct table *t, const struct look *l, const
     t->ncolumns = s->n;
     t->elsewhere = x->elsewhere;
     t->captured = !x->uncaptured;
+    t->shows = x->own_oid != t->own_oid ? 0 : t->shows + (l->identity == IDENTITY_OF_MESSAGE);
     t->shown = l->identity != IDENTITY_OF_CATALOGS;
     t->full = x->exists && x->own_identity == 'f' && !t->shown;
     t->full_for_sure = t->full && ((t->full_for_sure && x->own_oid == t->own_oid) ||
