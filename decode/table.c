@@ -410,11 +410,12 @@ static void nulls_for_absent(const struct tables *ts, const struct decoder *d, s
 static void fill_event(const struct tables *ts, struct decoder *d, struct table *t,
                        const struct sent_change *c, enum old_row old_kind, struct event *e)
 {
+    bool key = old_kind == OLD_KEY || (old_kind == OLD_FULL && t->elsewhere && !t->full);
+
+    if (key && c->op == OP_UPDATE && (ts->ways & TABLES_REPEAT_KEY) && repeats_key(d, t))
+        old_kind = OLD_NONE;
     if (old_kind == OLD_FULL && t->elsewhere && t->relation->identity != 'f')
         old_kind = keep_identity(t->relation, d->old_row);
-    else if (old_kind == OLD_KEY && c->op == OP_UPDATE && (ts->ways & TABLES_REPEAT_KEY) &&
-             repeats_key(d, t))
-        old_kind = OLD_NONE;
     if (old_kind == OLD_FULL && !c->old_has_nulls)
         nulls_for_absent(ts, d, t, d->old_row);
     e->kind = EVENT_CHANGE;

@@ -72,6 +72,16 @@ static void add_source(struct sources *s, struct source source)
         s->list[s->n++] = source;
 }
 
+/* Before number `at`. */
+static void insert_source(struct sources *s, uint16_t at, struct source source)
+{
+    if (s->n == s->cap)
+        return;
+    memmove(s->list + at + 1, s->list + at, (size_t)(s->n - at) * sizeof *s->list);
+    s->list[at] = source;
+    s->n++;
+}
+
 static bool same_name(struct slice a, struct slice b)
 {
     return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
@@ -252,6 +262,26 @@ static bool is_known(const struct look *l, const struct described_column *desc)
     return false;
 }
 
+/* Columns of the old row that nothing else has, each behind the one that is before it there. */
+static void add_rest_of_old(const struct look *l, struct sources *s)
+{
+    const struct sent_row *old = &l->c->old_row;
+    uint16_t at = 0;
+
+    for (uint32_t j = 0; j < old->n; j++) {
+        uint16_t i = 0;
+
+        while (i < s->n && !same_name(source_name(&s->list[i]), old->columns[j].name))
+            i++;
+        if (i == s->n)
+            insert_source(s, i = at, (struct source){
+                                         .sent = &old->columns[j],
+                                         .described = described(l->x, old->columns[j].name, j),
+                                         .omitted = l->omits});
+        at = (uint16_t)(i + 1);
+    }
+}
+
 /* One that was there before, and that no message has had so far. */
 static void add_unknown(const struct look *l, struct sources *s, const struct described_column *desc)
 {
@@ -291,9 +321,7 @@ static void sources_of_new(const struct look *l, struct sources *s)
     if (!l->omits)
         return;
     add_omitted(l, s, 0, count_usual(l));
-    for (uint32_t j = 0; j < l->c->old_row.n; j++)
-        if (!is_in(s, l->c->old_row.columns[j].name))
-            add_source(s, (struct source){.sent = &l->c->old_row.columns[j], .omitted = true});
+    add_rest_of_old(l, s);
     for (uint32_t i = 0; goes_by_known(l) && i < l->x->ncolumns; i++)
         add_unknown(l, s, &l->x->columns[i]);
 }
@@ -311,10 +339,7 @@ static void sources_of_rest(const struct look *l, struct sources *s)
         source.sent = sent_as(old, source_name(&source));
         add_source(s, source);
     }
-    for (uint32_t j = 0; j < old->n; j++)
-        if (!is_in(s, old->columns[j].name))
-            add_source(s, (struct source){.sent = &old->columns[j],
-                                          .described = described(l->x, old->columns[j].name, j)});
+    add_rest_of_old(l, s);
 }
 
 /* ---- types ---- */
@@ -442,8 +467,10 @@ static uint16_t rank(const struct sources *s, const struct description *x, int i
 
         if (is_left_out(&s->list[j]))
             continue;
-        if (x->elsewhere && (mine || other))
-            first = mine && other ? other->position < mine->position : other != NULL;
+        if (x->elsewhere && (!mine != !other))
+            first = other != NULL;
+        else if (x->elsewhere && mine && other->position != mine->position)
+            first = other->position < mine->position;
         before = (uint16_t)(before + (j != i && first));
     }
     return before;
@@ -539,11 +566,22 @@ static bool may_be_toasted(const struct sent_column *sent)
     return true;
 }
 
+/* With or without a modifier. */
+static bool is_type(const struct sent_column *sent, const char *type)
+{
+    size_t len = strlen(type);
+
+    return sent->type.len >= len && memcmp(sent->type.data, type, len) == 0 &&
+           (sent->type.len == len || sent->type.data[len] == '(');
+}
+
 /* As far as the message says. */
 static bool is_number(const struct sent_column *sent)
 {
     enum { FLOAT4_OID = 700, FLOAT8_OID = 701, NUMERIC_OID = 1700 };
 
+    if (sent && !sent->type_oid)
+        return is_type(sent, "numeric") || is_type(sent, "real") || is_type(sent, "double precision");
     return sent && (sent->type_oid == FLOAT4_OID || sent->type_oid == FLOAT8_OID ||
                     sent->type_oid == NUMERIC_OID);
 }
@@ -567,7 +605,9 @@ static struct named_column name_column(const struct look *l, const struct source
                                          : known ? known->toastable
                                                  : may_be_toasted(source->sent)),
         .since = desc ? desc->since : 0,
-        .number = desc ? desc->number : is_number(source->sent) || (known && known->number),
+        .number = source->sent ? is_number(source->sent)
+                  : desc       ? desc->number
+                               : known && known->number,
     };
 
     if (source->sent && !says_less(source->sent, known)) {
