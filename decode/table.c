@@ -6,7 +6,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000, HURRY_USEC = 20000, HURRIES_MAX = 100 };
+enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000, HURRY_USEC = 20000, HURRIES_MAX = 100, REFRESH_SHARE = 10,
+       REFRESH_CREDIT_USEC = 200000 };
 
 struct tables *tables_new(unsigned ways)
 {
@@ -47,6 +48,28 @@ static bool may_hurry(struct tables *ts, usec_t now)
         return false;
     ts->hurries++;
     return true;
+}
+
+/* Looks without need take no more than a tenth of the time. */
+static bool may_refresh(struct tables *ts)
+{
+    usec_t now = clock_ticks();
+
+    ts->refresh_credit += (now - ts->credited_at) / REFRESH_SHARE;
+    if (ts->refresh_credit > REFRESH_CREDIT_USEC)
+        ts->refresh_credit = REFRESH_CREDIT_USEC;
+    ts->credited_at = now;
+    return ts->refresh_credit > 0;
+}
+
+static enum outcome refresh(struct tables *ts, struct table *t, struct decoder *d,
+                            const struct sent_change *c)
+{
+    usec_t before = clock_ticks();
+    enum outcome outcome = table_look(ts, t, d, c, false);
+
+    ts->refresh_credit -= clock_ticks() - before;
+    return outcome;
 }
 
 /*
@@ -438,9 +461,35 @@ enum outcome tables_captured(struct tables *ts, struct decoder *d, const struct 
 {
     const struct sent_change nothing = {.op = OP_TRUNCATE};
     struct table *t = find(ts, c->schema, c->table);
-    enum outcome outcome = t->relation ? OUTCOME_OK : table_look(ts, t, d, &nothing);
+    enum outcome outcome = t->relation ? OUTCOME_OK : table_look(ts, t, d, &nothing, false);
 
     *captured = t->captured;
+    return outcome;
+}
+
+/* Whether the message can be read only when the catalogs have been asked (again). */
+static bool needs_look(const struct tables *ts, const struct table *t, enum fit fit)
+{
+    return fit >= FITS_OTHERWISE || (fit == FITS_MAYBE && t->generation != ts->generation) ||
+           (fit == FITS_DOUBTFUL && t->transaction != ts->transactions);
+}
+
+/* Brings the table up to date where that is needed, or due. */
+static enum outcome look(struct tables *ts, struct table *t, struct decoder *d,
+                         const struct sent_change *c, enum fit *fit, enum old_row *old_kind)
+{
+    bool needed = needs_look(ts, t, *fit);
+    enum outcome outcome;
+
+    if (!needed && (t->epoch == ts->epoch || !may_refresh(ts)))
+        return OUTCOME_OK;
+    outcome = needed ? table_look(ts, t, d, c, false) : refresh(ts, t, d, c);
+    if (outcome == OUTCOME_OK)
+        *fit = try(ts, d, t, c, old_kind);
+    if (outcome == OUTCOME_OK && *fit == FITS_NOT) {
+        outcome = table_look(ts, t, d, c, true);
+        *fit = try(ts, d, t, c, old_kind);
+    }
     return outcome;
 }
 
@@ -450,15 +499,10 @@ enum outcome tables_change(struct tables *ts, struct decoder *d, const struct se
     struct table *t = find(ts, c->schema, c->table);
     enum old_row old_kind = OLD_NONE;
     enum fit fit = try(ts, d, t, c, &old_kind);
+    enum outcome outcome = look(ts, t, d, c, &fit, &old_kind);
 
-    if (fit >= FITS_OTHERWISE || (fit == FITS_MAYBE && t->generation != ts->generation) ||
-        (fit == FITS_DOUBTFUL && t->transaction != ts->transactions) || t->epoch != ts->epoch) {
-        enum outcome outcome = table_look(ts, t, d, c);
-
-        if (outcome != OUTCOME_OK)
-            return outcome;
-        fit = try(ts, d, t, c, &old_kind);
-    }
+    if (outcome != OUTCOME_OK)
+        return outcome;
     if (fit == FITS_NOT) {
         log_error("could not tell the columns of table \"%s.%s\" at " LSN_FMT, t->schema, t->name,
                   LSN_ARGS(c->lsn ? c->lsn : e->lsn));
@@ -479,7 +523,7 @@ enum outcome tables_truncate(struct tables *ts, struct decoder *d, const struct 
         struct table *t = find(ts, names[i].schema, names[i].table);
 
         if (!t->relation || t->version != t->relation->version || t->epoch != ts->epoch) {
-            enum outcome outcome = table_look(ts, t, d, &nothing);
+            enum outcome outcome = table_look(ts, t, d, &nothing, false);
 
             if (outcome != OUTCOME_OK)
                 return outcome;

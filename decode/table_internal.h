@@ -72,6 +72,8 @@ struct tables {
     bool warned; /* that a null may be a lost number */
     usec_t since;        /* ticks when they counted up last */
     usec_t epoch_since;
+    usec_t refresh_credit; /* time that may be spent on looks without need, as of ... */
+    usec_t credited_at;
     uint32_t hurries; /* epochs for a reason, less one every HURRY_USEC */
     usec_t hurried_at;
     uint64_t transactions; /* begun so far */
@@ -91,8 +93,11 @@ void table_clear_columns(struct table *t);
  */
 bool table_had_ended(const struct tables *ts, const struct decoder *d, uint32_t since);
 
-/* Asks the catalogs and makes the relation that the message needs; *t is then as of now. */
+/*
+ * Asks the catalogs and makes the relation that the message needs; *t is then as of now.  alone: of the
+ * columns that message alone is to say what they are, as it cannot be brought together with the rest.
+ */
 enum outcome table_look(struct tables *ts, struct table *t, struct decoder *d,
-                        const struct sent_change *c);
+                        const struct sent_change *c, bool alone);
 
 #endif

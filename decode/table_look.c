@@ -5,13 +5,20 @@
 #include "base/log.h"
 #include "decode/table_internal.h"
 
+static void forget_columns(struct description *d)
+{
+    while (d->ncolumns > 0) {
+        d->ncolumns--;
+        free(d->columns[d->ncolumns].name);
+        free(d->columns[d->ncolumns].type);
+        free(d->columns[d->ncolumns].bare_type);
+    }
+    d->ndropped = 0;
+}
+
 void description_release(struct description *d)
 {
-    for (int i = 0; i < d->ncolumns; i++) {
-        free(d->columns[i].name);
-        free(d->columns[i].type);
-        free(d->columns[i].bare_type);
-    }
+    forget_columns(d);
     free(d->columns);
     free(d->dropped);
     free(d->schema);
@@ -262,6 +269,19 @@ static bool is_known(const struct look *l, const struct described_column *desc)
     return false;
 }
 
+/* A column that is virtual now and has a value was another one then. */
+static const struct described_column *described_as(const struct look *l,
+                                                   const struct sent_column *sent, uint32_t guess)
+{
+    const struct described_column *desc = described(l->x, sent->name, guess);
+    const struct sent_column *old = sent_as(&l->c->old_row, sent->name);
+
+    if (desc && desc->computed_late &&
+        (sent->value.kind == VALUE_TEXT || (old && old->value.kind == VALUE_TEXT)))
+        return NULL;
+    return desc;
+}
+
 /* Columns of the old row that nothing else has, each behind the one that is before it there. */
 static void add_rest_of_old(const struct look *l, struct sources *s)
 {
@@ -276,7 +296,7 @@ static void add_rest_of_old(const struct look *l, struct sources *s)
         if (i == s->n)
             insert_source(s, i = at, (struct source){
                                          .sent = &old->columns[j],
-                                         .described = described(l->x, old->columns[j].name, j),
+                                         .described = described_as(l, &old->columns[j], j),
                                          .omitted = l->omits});
         at = (uint16_t)(i + 1);
     }
@@ -315,7 +335,7 @@ static void sources_of_new(const struct look *l, struct sources *s)
             next = place + 1;
         }
         add_source(s, (struct source){.sent = sent,
-                                      .described = described(l->x, sent->name, j),
+                                      .described = described_as(l, sent, j),
                                       .known = known_as(l, sent->name)});
     }
     if (!l->omits)
@@ -448,11 +468,10 @@ static enum outcome choose_type(const struct look *l, const struct source *s,
 
 /* ---- the relation ---- */
 
-/* What is sent for a virtual column is null; a value says that it was another one. */
+/* What is sent for a virtual column is null. */
 static bool is_left_out(const struct source *s)
 {
-    return s->described && s->described->computed_late &&
-           !(s->sent && s->sent->value.kind == VALUE_TEXT);
+    return s->described && s->described->computed_late;
 }
 
 /* The place of column i: rows of a partition are in the order of the table above it. */
@@ -516,7 +535,7 @@ static enum identity_source who_tells_identity(const struct look *l, const struc
         whole &= sent;
         required &= sent || !desc || desc->nullable;
         same &= sent == (desc && desc->identity);
-        candidates &= !sent || (desc && desc->candidate);
+        candidates &= !sent || !desc || desc->candidate;
     }
     if (whole || same)
         return IDENTITY_OF_CATALOGS;
@@ -586,6 +605,16 @@ static bool is_number(const struct sent_column *sent)
                     sent->type_oid == NUMERIC_OID);
 }
 
+/* By the type that it had in the message, where that is another one now. */
+static bool is_toastable(const struct look *l, const struct source *s)
+{
+    if (s->described && (!s->sent || is_described_type(l, s->sent, s->described)))
+        return s->described->toastable;
+    if (s->known && !s->described)
+        return s->known->toastable;
+    return may_be_toasted(s->sent);
+}
+
 static struct named_column name_column(const struct look *l, const struct sources *s, int i)
 {
     const struct source *source = &s->list[i];
@@ -601,9 +630,8 @@ static struct named_column name_column(const struct look *l, const struct source
         .identity = is_identity(l, source),
         .candidate = !desc || desc->candidate,
         .nullable = !desc || desc->nullable || !table_had_ended(l->ts, l->d, desc->since),
-        .toastable = source->omitted || (desc    ? desc->toastable
-                                         : known ? known->toastable
-                                                 : may_be_toasted(source->sent)),
+        .toastable = source->omitted || is_toastable(l, source),
+        .warned = known && known->warned,
         .since = desc ? desc->since : 0,
         .number = source->sent ? is_number(source->sent)
                   : desc       ? desc->number
@@ -700,13 +728,17 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
 
 /* Asks the catalogs and makes the relation that the message needs. */
 enum outcome table_look(struct tables *ts, struct table *t, struct decoder *d,
-                         const struct sent_change *c)
+                        const struct sent_change *c, bool alone)
 {
     struct description x = {0};
     enum outcome outcome = d->describer->describe(d->describer->arg, t->schema, t->name, &x);
 
     if (outcome == OUTCOME_OK && x.exists)
         ts->horizons[ts->nhorizons++ % HORIZONS] = (struct horizon){x.floor, x.ceiling};
+    if (alone) {
+        table_clear_columns(t);
+        forget_columns(&x);
+    }
     if (outcome == OUTCOME_OK)
         outcome = rebuild(ts, t, d, c, &x);
     description_release(&x);
