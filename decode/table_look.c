@@ -533,7 +533,7 @@ static enum identity_source who_tells_identity(const struct look *l, const struc
         if (is_left_out(&s->list[i]))
             continue;
         whole &= sent;
-        required &= sent || !desc || desc->nullable;
+        required &= sent || !desc || desc->nullable || !table_had_ended(l->ts, l->d, desc->since);
         same &= sent == (desc && desc->identity);
         candidates &= !sent || !desc || desc->candidate;
     }
@@ -573,18 +573,6 @@ static enum outcome make_relation(const struct look *l, const struct sources *s,
     return OUTCOME_OK;
 }
 
-/* Types of a fixed length never are; of others nothing is known without the catalogs. */
-static bool may_be_toasted(const struct sent_column *sent)
-{
-    static const uint32_t fixed[] = {16,  18,  19,  20,   21,   23,   26,   600,  700,  701,
-                                     790, 829, 1082, 1083, 1114, 1184, 1186, 1266, 2950};
-
-    for (size_t i = 0; sent && i < sizeof fixed / sizeof fixed[0]; i++)
-        if (sent->type_oid == fixed[i])
-            return false;
-    return true;
-}
-
 /* With or without a modifier. */
 static bool is_type(const struct sent_column *sent, const char *type)
 {
@@ -592,6 +580,24 @@ static bool is_type(const struct sent_column *sent, const char *type)
 
     return sent->type.len >= len && memcmp(sent->type.data, type, len) == 0 &&
            (sent->type.len == len || sent->type.data[len] == '(');
+}
+
+/* Types of a fixed length never are; of others nothing is known without the catalogs. */
+static bool may_be_toasted(const struct sent_column *sent)
+{
+    static const uint32_t fixed[] = {16,  18,  19,  20,   21,   23,   26,   600,  700,  701,
+                                     790, 829, 1082, 1083, 1114, 1184, 1186, 1266, 2950};
+
+    static const char *const names[] = {"boolean", "smallint", "integer", "bigint", "real",
+                                        "double precision", "date", "timestamp", "time", "uuid"};
+
+    for (size_t i = 0; sent && i < sizeof fixed / sizeof fixed[0]; i++)
+        if (sent->type_oid == fixed[i])
+            return false;
+    for (size_t i = 0; sent && !sent->type_oid && i < sizeof names / sizeof names[0]; i++)
+        if (is_type(sent, names[i]))
+            return false;
+    return true;
 }
 
 /* As far as the message says. */
