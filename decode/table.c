@@ -6,8 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000, HURRY_USEC = 20000, HURRIES_MAX = 100, REFRESH_SHARE = 10,
-       REFRESH_CREDIT_USEC = 200000 };
+enum { DOUBT_USEC = 50000, REFRESH_USEC = 2000000, REFRESH_SHARE = 10, REFRESH_CREDIT_USEC = 3000000 };
 
 struct tables *tables_new(unsigned ways)
 {
@@ -15,6 +14,8 @@ struct tables *tables_new(unsigned ways)
 
     ts->ways = ways;
     ts->generation = ts->epoch = 1;
+    ts->refresh_credit = REFRESH_CREDIT_USEC;
+    ts->credited_at = clock_ticks();
     return ts;
 }
 
@@ -24,6 +25,7 @@ void tables_free(struct tables *ts)
         return;
     for (uint32_t i = 0; i < ts->count; i++) {
         table_clear_columns(ts->all[i]);
+        description_release(&ts->all[i]->described);
         free(ts->all[i]->schema);
         free(ts->all[i]->name);
         free(ts->all[i]);
@@ -35,22 +37,7 @@ void tables_free(struct tables *ts)
 
 /* ---- when the catalogs are to be asked again ---- */
 
-/* At once, as long as that does not come too often. */
-static bool may_hurry(struct tables *ts, usec_t now)
-{
-    usec_t earned = (now - ts->hurried_at) / HURRY_USEC;
-
-    if (earned > 0) {
-        ts->hurries = earned < ts->hurries ? ts->hurries - (uint32_t)earned : 0;
-        ts->hurried_at = now;
-    }
-    if (ts->hurries >= HURRIES_MAX)
-        return false;
-    ts->hurries++;
-    return true;
-}
-
-/* Looks without need take no more than a tenth of the time. */
+/* Looks without need take no more than a tenth of the time, but for the first seconds of them. */
 static bool may_refresh(struct tables *ts)
 {
     usec_t now = clock_ticks();
@@ -73,22 +60,22 @@ static enum outcome refresh(struct tables *ts, struct table *t, struct decoder *
 }
 
 /*
- * A message that can be read in two ways is read by what the catalogs say, and they are asked every
- * so often for that (or, where more is at stake, once in the transaction).  What no message shows,
- * as another replica identity, is found out by asking about each table in use now and then, and
- * sooner when a transaction has passed that may have changed them.
+ * What the catalogs have said holds for all transactions that had ended when they were asked.  For
+ * later ones a message that can be read in two ways makes us ask again every so often (or, where more
+ * is at stake, once in the transaction).  What no message shows, as another replica identity, is found
+ * out by looking at each table in use anew when a transaction has passed that may have changed it,
+ * which plugins show without rows, and now and then, as it may have changed rows as well.
  */
 void tables_transaction_begins(struct tables *ts)
 {
     usec_t now = clock_ticks();
 
     ts->transactions++;
-    if (ts->suspect || now - ts->since >= DOUBT_USEC) {
+    if (now - ts->since >= DOUBT_USEC) {
         ts->since = now;
         ts->generation++;
     }
-    if (ts->suspect ? may_hurry(ts, now) : now - ts->epoch_since >= REFRESH_USEC) {
-        ts->suspect = false;
+    if (now - ts->epoch_since >= REFRESH_USEC) {
         ts->epoch_since = now;
         ts->epoch++;
     }
@@ -96,7 +83,7 @@ void tables_transaction_begins(struct tables *ts)
 
 void tables_transaction_ends(struct tables *ts, uint32_t xid, bool changed)
 {
-    ts->suspect |= !changed;
+    ts->suspicions += !changed;
     ts->ended[ts->nended++ % ENDED] = xid;
 }
 
@@ -467,21 +454,30 @@ enum outcome tables_captured(struct tables *ts, struct decoder *d, const struct 
     return outcome;
 }
 
-/* Whether the message can be read only when the catalogs have been asked (again). */
-static bool needs_look(const struct tables *ts, const struct table *t, enum fit fit)
+/* Whether the message can be read only after another look at the table. */
+static bool needs_look(const struct tables *ts, const struct table *t, bool fresh, enum fit fit)
 {
-    return fit >= FITS_OTHERWISE || (fit == FITS_MAYBE && t->generation != ts->generation) ||
-           (fit == FITS_DOUBTFUL && t->transaction != ts->transactions);
+    if (fit >= FITS_OTHERWISE)
+        return true;
+    return !fresh && ((fit == FITS_MAYBE && t->generation != ts->generation) ||
+                      (fit == FITS_DOUBTFUL && t->transaction != ts->transactions));
+}
+
+/* Whether the table may be another one by now, though the message does not show it. */
+static bool is_due(const struct tables *ts, const struct table *t, bool fresh)
+{
+    return t->suspicions != ts->suspicions || (!fresh && t->epoch != ts->epoch);
 }
 
 /* Brings the table up to date where that is needed, or due. */
 static enum outcome look(struct tables *ts, struct table *t, struct decoder *d,
                          const struct sent_change *c, enum fit *fit, enum old_row *old_kind)
 {
-    bool needed = needs_look(ts, t, *fit);
+    bool fresh = table_is_fresh(t, d);
+    bool needed = needs_look(ts, t, fresh, *fit);
     enum outcome outcome;
 
-    if (!needed && (t->epoch == ts->epoch || !may_refresh(ts)))
+    if (!needed && (!is_due(ts, t, fresh) || !may_refresh(ts)))
         return OUTCOME_OK;
     outcome = needed ? table_look(ts, t, d, c, false) : refresh(ts, t, d, c);
     if (outcome == OUTCOME_OK)
@@ -522,7 +518,8 @@ enum outcome tables_truncate(struct tables *ts, struct decoder *d, const struct 
     for (uint32_t i = 0; i < n; i++) {
         struct table *t = find(ts, names[i].schema, names[i].table);
 
-        if (!t->relation || t->version != t->relation->version || t->epoch != ts->epoch) {
+        if (!t->relation || t->version != t->relation->version ||
+            is_due(ts, t, table_is_fresh(t, d))) {
             enum outcome outcome = table_look(ts, t, d, &nothing, false);
 
             if (outcome != OUTCOME_OK)

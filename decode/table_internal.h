@@ -36,8 +36,11 @@ struct table {
     uint32_t name_len;
     struct relation *relation; /* that its rows are given as; NULL until looked at */
     uint32_t version;          /* of the relation, that the columns here were made for */
-    uint32_t generation;       /* when the catalogs were asked last, */
+    struct description described; /* what the catalogs said last */
+    bool looked;
+    uint32_t generation;       /* when that was taken into account last, */
     uint32_t epoch;            /* likewise */
+    uint32_t suspicions;
     uint64_t transaction;      /* and in which transaction */
     uint32_t own_oid;
     bool elsewhere;
@@ -57,7 +60,7 @@ struct horizon {
     uint32_t ceiling;
 };
 
-enum { HORIZONS = 16, ENDED = 256, SHOWS_MAX = 4 };
+enum { HORIZONS = 16, ENDED = 4096, SHOWS_MAX = 4 };
 
 struct tables {
     unsigned ways;
@@ -67,15 +70,13 @@ struct tables {
     uint32_t nbuckets;      /* a power of two, or 0 */
     struct table *last;
     uint32_t generation; /* counts up every DOUBT_USEC */
-    uint32_t epoch;      /* counts up every REFRESH_USEC, and with the former when there is reason */
-    bool suspect;
+    uint32_t epoch;      /* counts up every REFRESH_USEC */
+    uint32_t suspicions; /* transactions without rows so far */
     bool warned; /* that a null may be a lost number */
     usec_t since;        /* ticks when they counted up last */
     usec_t epoch_since;
     usec_t refresh_credit; /* time that may be spent on looks without need, as of ... */
     usec_t credited_at;
-    uint32_t hurries; /* epochs for a reason, less one every HURRY_USEC */
-    usec_t hurried_at;
     uint64_t transactions; /* begun so far */
     struct horizon horizons[HORIZONS]; /* the last ones, in turn */
     uint32_t nhorizons;
@@ -93,8 +94,11 @@ void table_clear_columns(struct table *t);
  */
 bool table_had_ended(const struct tables *ts, const struct decoder *d, uint32_t since);
 
+/* Whether what the catalogs have said is from after the end of the transaction at hand. */
+bool table_is_fresh(const struct table *t, const struct decoder *d);
+
 /*
- * Asks the catalogs and makes the relation that the message needs; *t is then as of now.  alone: of the
+ * Asks the catalogs, unless that is fresh, and makes the relation that the message needs; *t is then as of now.  alone: of the
  * columns that message alone is to say what they are, as it cannot be brought together with the rest.
  */
 enum outcome table_look(struct tables *ts, struct table *t, struct decoder *d,

@@ -5,20 +5,13 @@
 #include "base/log.h"
 #include "decode/table_internal.h"
 
-static void forget_columns(struct description *d)
-{
-    while (d->ncolumns > 0) {
-        d->ncolumns--;
-        free(d->columns[d->ncolumns].name);
-        free(d->columns[d->ncolumns].type);
-        free(d->columns[d->ncolumns].bare_type);
-    }
-    d->ndropped = 0;
-}
-
 void description_release(struct description *d)
 {
-    forget_columns(d);
+    for (int i = 0; i < d->ncolumns; i++) {
+        free(d->columns[i].name);
+        free(d->columns[i].type);
+        free(d->columns[i].bare_type);
+    }
     free(d->columns);
     free(d->dropped);
     free(d->schema);
@@ -54,7 +47,8 @@ bool table_had_ended(const struct tables *ts, const struct decoder *d, uint32_t 
         if (ts->ended[i] == since)
             return true;
     for (uint32_t i = 0; i < ts->nhorizons && i < HORIZONS; i++)
-        if (precedes(since, ts->horizons[i].floor) && !precedes(xid, ts->horizons[i].ceiling))
+        if (ts->horizons[i].floor && precedes(since, ts->horizons[i].floor) &&
+            !precedes(xid, ts->horizons[i].ceiling))
             return true;
     return false;
 }
@@ -679,6 +673,7 @@ static void keep(struct tables *ts, struct table *t, const struct look *l, const
     t->own_oid = x->own_oid;
     t->generation = ts->generation;
     t->epoch = ts->epoch;
+    t->suspicions = ts->suspicions;
     t->transaction = ts->transactions;
 }
 
@@ -733,20 +728,40 @@ static enum outcome rebuild(struct tables *ts, struct table *t, struct decoder *
 }
 
 /* Asks the catalogs and makes the relation that the message needs. */
-enum outcome table_look(struct tables *ts, struct table *t, struct decoder *d,
-                        const struct sent_change *c, bool alone)
+static enum outcome ask(struct tables *ts, struct table *t, struct decoder *d)
 {
     struct description x = {0};
     enum outcome outcome = d->describer->describe(d->describer->arg, t->schema, t->name, &x);
 
-    if (outcome == OUTCOME_OK && x.exists)
-        ts->horizons[ts->nhorizons++ % HORIZONS] = (struct horizon){x.floor, x.ceiling};
+    if (outcome != OUTCOME_OK) {
+        description_release(&x);
+        return outcome;
+    }
+    ts->horizons[ts->nhorizons++ % HORIZONS] = (struct horizon){x.floor, x.ceiling};
+    description_release(&t->described);
+    t->described = x;
+    t->looked = true;
+    return OUTCOME_OK;
+}
+
+bool table_is_fresh(const struct table *t, const struct decoder *d)
+{
+    uint32_t xid = d->transaction.xid;
+
+    return t->looked && xid && t->described.floor && precedes(xid, t->described.floor);
+}
+
+enum outcome table_look(struct tables *ts, struct table *t, struct decoder *d,
+                        const struct sent_change *c, bool alone)
+{
+    enum outcome outcome = table_is_fresh(t, d) ? OUTCOME_OK : ask(ts, t, d);
+    struct description x = t->described;
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
     if (alone) {
         table_clear_columns(t);
-        forget_columns(&x);
+        x.ncolumns = x.ndropped = 0;
     }
-    if (outcome == OUTCOME_OK)
-        outcome = rebuild(ts, t, d, c, &x);
-    description_release(&x);
-    return outcome;
+    return rebuild(ts, t, d, c, &x);
 }

@@ -474,6 +474,24 @@ static void take_table(struct description *d, const PGresult *result)
     }
 }
 
+/* Of a table that is not there: when that was. */
+static enum outcome note_horizon(PGconn *sql, struct description *d)
+{
+    static const char question[] =
+        "SELECT (txid_snapshot_xmin(t.seen) & 4294967295)::text AS floor,"
+        "       (txid_snapshot_xmax(t.seen) & 4294967295)::text AS ceiling"
+        "  FROM txid_current_snapshot() AS t (seen)";
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, "look up running transactions", question, 0, NULL, &result);
+
+    if (outcome == OUTCOME_OK) {
+        d->floor = result_u32(result, 0, "floor");
+        d->ceiling = result_u32(result, 0, "ceiling");
+    }
+    PQclear(result);
+    return outcome;
+}
+
 static enum outcome describe(void *arg, const char *schema, const char *table,
                              struct description *d)
 {
@@ -494,7 +512,7 @@ static enum outcome describe(void *arg, const char *schema, const char *table,
     if (outcome == OUTCOME_OK && PQntuples(result) > 0)
         take_table(d, result);
     PQclear(result);
-    return outcome;
+    return outcome == OUTCOME_OK && !d->exists ? note_horizon(sql, d) : outcome;
 }
 
 /* Names are compared as texts, so that none is an error; quotes are not everywhere the same. */

@@ -77,7 +77,7 @@ sub begin ($way, $end) {
     # Sometimes early, else behind some output, or soon after.
     $life{at} = rand() < 0.2 ? time + rand 0.1 : undef;
     $life{size} = 1 + size($way) + rand 200_000;
-    $life{latest} = time + 1;
+    $life{latest} = time + CdcTest::Process::patient(30);
     return \%life;
 }
 
