@@ -162,13 +162,19 @@ static bool is_current(const struct look *l)
     return current;
 }
 
-/* Whether the column had been dropped before, as far as its number tells. */
+/* Whether the column had been dropped before; one without a number when all that are dropped had. */
 static bool is_gone(const struct look *l, const struct named_column *known)
 {
-    for (int i = 0; i < l->x->ndropped; i++)
-        if (l->x->dropped[i].number_in_table == known->number_in_table)
-            return table_had_ended(l->ts, l->d, l->x->dropped[i].since);
-    return false;
+    bool all = l->x->ndropped > 0;
+
+    for (int i = 0; i < l->x->ndropped; i++) {
+        bool gone = table_had_ended(l->ts, l->d, l->x->dropped[i].since);
+
+        if (known->number_in_table && l->x->dropped[i].number_in_table == known->number_in_table)
+            return gone;
+        all &= gone;
+    }
+    return all && !known->number_in_table;
 }
 
 /*
@@ -177,9 +183,9 @@ static bool is_gone(const struct look *l, const struct named_column *known)
  */
 static struct source renamed(const struct look *l, const struct named_column *known)
 {
-    bool same_table = known->number_in_table && l->x->own_oid == l->t->own_oid;
+    bool same_table = l->x->exists && l->x->own_oid == l->t->own_oid;
 
-    for (int i = 0; i < l->x->ncolumns && same_table; i++) {
+    for (int i = 0; i < l->x->ncolumns && same_table && known->number_in_table; i++) {
         const struct described_column *desc = &l->x->columns[i];
 
         if (desc->number_in_table != known->number_in_table)
