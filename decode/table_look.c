@@ -195,7 +195,9 @@ static struct source renamed(const struct look *l, const struct named_column *kn
         return (struct source){.described = desc,
                                .known = table_had_ended(l->ts, l->d, desc->since) ? NULL : known};
     }
-    return same_table && is_gone(l, known) ? (struct source){0} : (struct source){.known = known};
+    if (same_table && is_gone(l, known))
+        return (struct source){0};
+    return (struct source){.known = known};
 }
 
 /* Whether the columns that messages have shown count, and not those that the catalogs have. */
@@ -244,9 +246,12 @@ static void add_omitted(const struct look *l, struct sources *s, uint32_t from, 
 {
     for (uint32_t i = from; i < to; i++) {
         struct source source = usual(l, i);
-        struct slice name = is_nothing(&source) ? (struct slice){0} : source_name(&source);
+        struct slice name;
 
-        if (!name.data || sent_as(&l->c->new_row, name) || is_in(s, name))
+        if (is_nothing(&source))
+            continue;
+        name = source_name(&source);
+        if (sent_as(&l->c->new_row, name) || is_in(s, name))
             continue;
         source.omitted = true;
         source.sent = sent_as(&l->c->old_row, name);
