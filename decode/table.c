@@ -459,8 +459,9 @@ static bool needs_look(const struct tables *ts, const struct table *t, bool fres
 {
     if (fit >= FITS_OTHERWISE)
         return true;
-    return !fresh && ((fit == FITS_MAYBE && t->generation != ts->generation) ||
-                      (fit == FITS_DOUBTFUL && t->transaction != ts->transactions));
+    if (fit == FITS_DOUBTFUL || (fit == FITS_MAYBE && fresh)) /* which takes no question */
+        return t->transaction != ts->transactions;
+    return fit == FITS_MAYBE && t->generation != ts->generation;
 }
 
 /* Whether the table may be another one by now, though the message does not show it. */

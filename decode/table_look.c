@@ -517,6 +517,19 @@ static bool is_identity(const struct look *l, const struct source *s)
     return s->described && s->described->identity;
 }
 
+/* A new row without those columns is from after they were renamed. */
+static bool has_known_identity(const struct look *l)
+{
+    bool has = true;
+
+    for (int i = 0; i < l->t->ncolumns && l->c->new_row.n > 0 && has; i++) {
+        const struct named_column *c = &l->t->columns[i];
+
+        has = !c->identity || sent_as(&l->c->new_row, (struct slice){c->name, c->name_len});
+    }
+    return has;
+}
+
 /*
  * An old row that is not whole is the replica identity, as it was then.  One of a table that has
  * identity FULL now may lack nulls only.  Of a table that is no more nothing else is known.  What
@@ -525,7 +538,7 @@ static bool is_identity(const struct look *l, const struct source *s)
 static enum identity_source who_tells_identity(const struct look *l, const struct sources *s)
 {
     bool whole = true, required = true, same = true, candidates = true;
-    bool known = l->t->shown && l->x->own_oid == l->t->own_oid;
+    bool known = l->t->shown && l->x->own_oid == l->t->own_oid && has_known_identity(l);
 
     if (!l->c->old_sent || l->x->elsewhere || l->t->shows >= SHOWS_MAX)
         return known ? IDENTITY_AS_KNOWN : IDENTITY_OF_CATALOGS;
