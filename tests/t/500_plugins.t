@@ -409,7 +409,8 @@ part('CREATE TABLE p (id int, region text, v text, PRIMARY KEY (region, id)) PAR
 part("CREATE TABLE pf (id int PRIMARY KEY, v text, w text) PARTITION BY RANGE (id); CREATE TABLE pf_full PARTITION OF pf FOR VALUES FROM (0) TO (10); CREATE TABLE pf_plain PARTITION OF pf DEFAULT;
     ALTER TABLE pf_full REPLICA IDENTITY FULL; CREATE TABLE fp (id int PRIMARY KEY, v text, w text) PARTITION BY RANGE (id); CREATE TABLE fp_full PARTITION OF fp FOR VALUES FROM (0) TO (10); CREATE TABLE fp_plain PARTITION OF fp DEFAULT;
     ALTER TABLE fp REPLICA IDENTITY FULL; ALTER TABLE fp_full REPLICA IDENTITY FULL; ALTER TABLE fp_plain ALTER v SET STORAGE EXTERNAL; ALTER TABLE fp_full ALTER v SET STORAGE EXTERNAL",
-    join ';', map { my $t = $_; "INSERT INTO $t VALUES (1, $big, NULL), (21, $big, NULL), (31, NULL, NULL)", "UPDATE $t SET w = 'w'", "UPDATE $t SET w = NULL", "UPDATE $t SET id = id + 1", "UPDATE $t SET v = NULL", "DELETE FROM $t" } qw(pf fp));
+    join ';', map { my $t = $_; "INSERT INTO $t VALUES (1, $big, NULL), (21, $big, NULL), (31, NULL, NULL)",
+        "UPDATE $t SET w = 'w'", "UPDATE $t SET w = NULL", "UPDATE $t SET id = id + 1", "UPDATE $t SET v = NULL", "DELETE FROM $t" } qw(pf fp));
 
 # ---- tables that change meanwhile: [tables, statement …] ----
 
@@ -425,7 +426,8 @@ moving('CREATE TABLE m_columns (id int PRIMARY KEY, name text, x int)', q(
     UPDATE m_columns SET n = 7 WHERE id = 1
     ALTER TABLE m_columns RENAME n TO num
     INSERT INTO m_columns VALUES (3, 1, 8)
-    BEGIN; INSERT INTO m_columns VALUES (4); ALTER TABLE m_columns ADD t text; INSERT INTO m_columns VALUES (5, 1, 2, 'x'); ALTER TABLE m_columns DROP x, ADD x bool; UPDATE m_columns SET id = id + 10; ALTER TABLE m_columns RENAME t TO text; DELETE FROM m_columns WHERE id = 11; COMMIT
+    BEGIN; INSERT INTO m_columns VALUES (4); ALTER TABLE m_columns ADD t text; INSERT INTO m_columns VALUES (5, 1, 2, 'x'); COMMIT
+    BEGIN; ALTER TABLE m_columns DROP x, ADD x bool; UPDATE m_columns SET id = id + 10; ALTER TABLE m_columns RENAME t TO text; DELETE FROM m_columns WHERE id = 11; COMMIT
     BEGIN; ALTER TABLE m_columns ADD never int; ROLLBACK
     BEGIN; SAVEPOINT s; ALTER TABLE m_columns DROP num; INSERT INTO m_columns VALUES (99, 'never', true); ROLLBACK TO s; INSERT INTO m_columns VALUES (6, 1, 'x', true); COMMIT
     UPDATE m_columns SET id = id + 10
@@ -514,7 +516,8 @@ moving('CREATE TABLE m_again (id int PRIMARY KEY, a int, b varchar(5)); CREATE T
     INSERT INTO m_was VALUES (2, 3)
     UPDATE m_was SET id = 3 WHERE id = 2
     DELETE FROM m_taken));
-moving("CREATE TYPE m_gone_mood AS ENUM ('sad', 'ok'); CREATE TABLE m_gone (id int PRIMARY KEY, m m_gone_mood, ms m_gone_mood[], v varchar(7), n numeric(5,1)); CREATE TABLE m_gone_full (a int, b text); ALTER TABLE m_gone_full REPLICA IDENTITY FULL", q(
+moving("CREATE TYPE m_gone_mood AS ENUM ('sad', 'ok'); CREATE TABLE m_gone (id int PRIMARY KEY, m m_gone_mood, ms m_gone_mood[], v varchar(7), n numeric(5,1));
+    CREATE TABLE m_gone_full (a int, b text); ALTER TABLE m_gone_full REPLICA IDENTITY FULL", q(
     INSERT INTO m_gone VALUES (1, 'ok', '{ok,sad}', 'x', 2)
     UPDATE m_gone SET v = 'y'
     UPDATE m_gone SET id = 2
@@ -534,7 +537,8 @@ moving('CREATE SCHEMA m_schema; CREATE TABLE m_schema.m_moved (id int PRIMARY KE
     ALTER SCHEMA m_schema RENAME TO m_schema2
     UPDATE m_schema2.m_stays SET id = 2
     DELETE FROM m_schema2.m_stays));
-moving("CREATE TABLE m_p (id int, region text, v text, PRIMARY KEY (region, id)) PARTITION BY LIST (region); CREATE TABLE m_p_eu PARTITION OF m_p FOR VALUES IN ('eu'); CREATE TABLE m_p_us (v text, region text NOT NULL, id int NOT NULL, PRIMARY KEY (region, id)); CREATE TABLE m_p_jp PARTITION OF m_p FOR VALUES IN ('jp')", q(
+moving("CREATE TABLE m_p (id int, region text, v text, PRIMARY KEY (region, id)) PARTITION BY LIST (region); CREATE TABLE m_p_eu PARTITION OF m_p FOR VALUES IN ('eu');
+    CREATE TABLE m_p_us (v text, region text NOT NULL, id int NOT NULL, PRIMARY KEY (region, id)); CREATE TABLE m_p_jp PARTITION OF m_p FOR VALUES IN ('jp')", q(
     INSERT INTO m_p VALUES (1, 'eu', 'x')
     ALTER TABLE m_p DETACH PARTITION m_p_eu
     UPDATE m_p_eu SET id = 2
