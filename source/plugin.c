@@ -21,13 +21,15 @@ struct plugin_option {
 
 /* ---- the table ---- */
 
+#define NUMBERS_AS_STRINGS "numeric-data-types-as-string" /* since 2.6 */
+
 #define WAL2JSON_COMMON                                                                            \
     {"include-xids", "1", NULL, false}, {"include-timestamp", "1", NULL, false},                   \
     {"include-lsn", "1", NULL, true}, {"include-type-oids", "1", NULL, true},                      \
-    {"numeric-data-types-as-string", "1", NULL, true}
+    {NUMBERS_AS_STRINGS, "1", NULL, true}
 
 /* What says that a number cannot be null tells null from NaN, where the plugin does not. */
-#define WAL2JSON_METADATA {"include-not-null", "1", "numeric-data-types-as-string", true}
+#define WAL2JSON_METADATA {"include-not-null", "1", NUMBERS_AS_STRINGS, true}
 
 static const struct plugin_option pgoutput_options[] = {{NULL, NULL, NULL, false}};
 
@@ -64,7 +66,7 @@ static const char *const wal2json_reserved[] = {
     "include-timestamp", "include-lsn",      "include-schemas",
     "include-types",     "include-type-oids", "include-typmod",
     "include-not-null",  "include-transaction", "include-domain-data-type",
-    "numeric-data-types-as-string", "include-unchanged-toast", "include-default", NULL};
+    NUMBERS_AS_STRINGS, "include-unchanged-toast", "include-default", NULL};
 static const char *const decoderbufs_reserved[] = {"debug-mode", NULL};
 /* skip-empty-xacts: PostgreSQL 15 leaves the BEGIN of a transaction out that has messages only. */
 static const char *const test_decoding_reserved[] = {
@@ -222,6 +224,17 @@ static void add_pgoutput(struct buf *b, PGconn *conn, const struct options *o)
         add_option(b, conn, "two_phase", "on");
 }
 
+struct plugin_options plugin_first_options(const struct options *o)
+{
+    const struct plugin *p = plugin_of(o->plugin);
+    struct plugin_options chosen = {0};
+
+    for (unsigned i = 0; p->sent[i].name && o->temporary_slot; i++)
+        if (strcmp(p->sent[i].name, NUMBERS_AS_STRINGS) == 0)
+            chosen.refused |= 1u << i;
+    return chosen;
+}
+
 static bool is_refused(const struct plugin *p, const struct plugin_options *chosen, const char *name)
 {
     for (unsigned i = 0; p->sent[i].name; i++)
@@ -285,7 +298,7 @@ bool plugin_yields(const struct options *o, struct plugin_options *chosen, const
 
 bool plugin_nan_is_null(const struct options *o, const struct plugin_options *chosen)
 {
-    return is_refused(plugin_of(o->plugin), chosen, "numeric-data-types-as-string");
+    return is_refused(plugin_of(o->plugin), chosen, NUMBERS_AS_STRINGS);
 }
 
 /* ---- what the server allows ---- */

@@ -46,6 +46,12 @@ struct plugin_options {
     unsigned refused;
 };
 
+/*
+ * To begin with.  The server drops a temporary slot with the error that an unknown option is, so what
+ * many versions do not know is not tried there.
+ */
+struct plugin_options plugin_first_options(const struct options *o);
+
 /* Appends the list of options of START_REPLICATION, without parentheses. */
 void plugin_add_options(struct buf *b, PGconn *conn, const struct options *o,
                         const struct plugin_options *chosen);

@@ -143,7 +143,7 @@ enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *
 {
     PGresult *result;
     enum outcome outcome = OUTCOME_OK;
-    struct plugin_options chosen = {0};
+    struct plugin_options chosen = plugin_first_options(o);
 
     *s = (struct stream){
         .conn = conn,
@@ -155,7 +155,8 @@ enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *
     };
     PQsetNoticeReceiver(conn, on_notice, s);
     result = ask(conn, o, &chosen, start);
-    while (PQresultStatus(result) == PGRES_FATAL_ERROR && plugin_yields(o, &chosen, result)) {
+    while (PQresultStatus(result) == PGRES_FATAL_ERROR && !o->temporary_slot &&
+           plugin_yields(o, &chosen, result)) {
         PQclear(result);
         result = ask(conn, o, &chosen, start);
     }

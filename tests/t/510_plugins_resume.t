@@ -14,13 +14,25 @@ note "seed $seed";
 END { diag("seed $seed") if defined $seed && !Test::More->builder->is_passing }
 
 my @dresses = qw(wal2json wal2json_rds wal2json_streaming wal2json_rds_streaming);
-our @plugins = (@dresses, qw(decoderbufs test_decoding));
-my %library = map { $_ => /^wal2json/ ? 'wal2json' : $_ } @plugins;
 # What a plugin tells of a commit when its transaction begins: a bound is met exactly by that only.
 my %tells_lsn  = map { $_ => 1 } qw(wal2json wal2json_rds);
 my %tells_time = map { $_ => 1 } @dresses, 'decoderbufs';
 
 my $pg = PgServer->new(extra_conf => { max_replication_slots => 100, max_wal_senders => 40 });
+# Whether the server has that library; said once where it has not.
+sub there ($library) {
+    state %there;
+    return $there{$library} //= do {
+        my ($failed, undef, $why) = $pg->try_sql('postgres', "SELECT pg_create_logical_replication_slot('probe', '$library', true)");
+        die $why if $failed && $why !~ /could not access file "$library"/;
+        SKIP: { skip_without(!$failed, "plugin $library is not there") }
+        $failed ? 0 : 1;
+    };
+}
+
+my %library = map { $_ => /^wal2json/ ? 'wal2json' : $_ } @dresses, qw(decoderbufs test_decoding);
+our @plugins = grep { there($library{$_}) } @dresses, qw(decoderbufs test_decoding);
+skip_all_without(@plugins, 'no plugin but pgoutput is there');
 my $dir = scratch();
 my $began = time;
 sub lap ($what) { note sprintf '%s: %.1f s', $what, time - $began; $began = time }
@@ -225,7 +237,7 @@ sub connected ($n) {
     for my $plugin (@plugins) {
         my $c = $c{$plugin};
         wait_until(sub { connections($c) >= $n || !$c->running || ($c->read_some(4096, 0.01), 0)[-1] }, 30, "$plugin: connection $n");
-        is(connections($c), $n, "$plugin, cut: connection $n");
+        is(connections($c), $n, "$plugin: connection $n");
     }
 }
 connected(1);
@@ -242,6 +254,29 @@ for my $plugin (@plugins) {
 }
 drop_slots('cut_');
 lap('cut off');
+
+# ---- the server is not held up ----
+
+slots('up_');
+%c = map { $_ => to_file($_, "up_$_", "$dir/up_$_.out", '-v', '-t' => 't') } @plugins;
+for my $busy (0, 1) {
+    connected(1 + $busy);
+    insert(5000, 100) if $busy;
+    wait_until(sub { !grep { !-s "$dir/up_$_.out" } @plugins }, 20, 'output') if $busy;
+    my $name = $busy ? 'busy' : 'idle';
+    ok(eval { $pg->stop('fast', 20) }, "a fast stop of the server is not held up: $name") or $pg->stop('immediate');
+    $pg->start;
+}
+connected(3);
+insert(1);
+my $end = $pg->wal_lsn;
+for my $plugin (@plugins) {
+    $c{$plugin}->wait_written($end, 30);
+    $c{$plugin}->stop->exited(0, "$plugin, beside fast stops: goes on");
+    is(places(slurp("$dir/up_$plugin.out")), '1..5000 1..1', "$plugin, beside fast stops: every change once");
+}
+drop_slots('up_');
+lap('fast stops');
 
 # ---- stopped in mid-transaction ----
 
@@ -314,10 +349,11 @@ for my $n (1 .. 3) {
     $long->sql('COMMIT');
     my %second = overlap();
     is(ids($first{$_}->out) . ' ' . ids($second{$_}->out), $last_id . ' ' . ($last_id - 1), "$_, back to back: one by one ($n)") for @plugins;
+    next unless $second{wal2json};
     my ($commit) = $second{wal2json}->out =~ /"commit_lsn":"([^"]+)"/;
     $equal++ if (grep { $stood{$_} eq $commit } @plugins) == @plugins;
 }
-ok($equal, 'back to back: the positions were the LSN of the next commit record');
+ok($equal, 'back to back: the positions were the LSN of the next commit record') if there('wal2json');
 
 # Messages outside of transactions are points to go on from, too.
 $pg->sql('shop', q(SELECT pg_logical_emit_message(false, 'free', 'one')));
@@ -336,10 +372,11 @@ lap('overlapping');
 # ---- where a run ends ----
 
 # Of dresses that differ in their options only, one.
-my @bounded = qw(wal2json wal2json_streaming decoderbufs test_decoding);
+my @bounded = grep { !/rds/ } @plugins;
+my @libraries = grep { there($_) } qw(wal2json decoderbufs test_decoding);
 
 # A backlog of five transactions: 1..3, 4, 5..304, 305..307, 308.  Every test gets a copy.
-$pg->sql('shop', join ';', map { "SELECT pg_create_logical_replication_slot('base_$_', '$_')" } qw(wal2json decoderbufs test_decoding));
+$pg->sql('shop', join ';', map { "SELECT pg_create_logical_replication_slot('base_$_', '$_')" } @libraries);
 for (['1, 3'], ['4, 4'], ['5, 304'], ['305, 307'], ['308, 308']) {
     $pg->sql('shop', "INSERT INTO b SELECT g, 'x' FROM generate_series($_->[0]) g");
     sleep 0.02;    # so that their commit times differ
@@ -369,25 +406,28 @@ sub bounded ($name, $tells, $exactly, $otherwise, @bounds) {
 
 my %all = map { $_ => 1 } @plugins;
 my %whole = bounded('-E now', \%all, '1..308', '', -E => 'now');
-my (@commits, @times, @rows);
-for my $record ($whole{wal2json}->records) {
-    push @rows, $record->{lsn};
-    next if @commits && $commits[-1] eq $record->{commit_lsn};
-    push @commits, $record->{commit_lsn};
-    push @times, $record->{ts};
-}
-is(scalar(@commits), 5, 'the backlog is of five transactions');
-bounded('-E at a commit', \%all, '1..304', '', -E => $commits[2]);
-bounded('-E before a commit', \%tells_lsn, '', '1..3', -E => lsn_text(lsn_num($commits[0]) - 1));
-bounded('-E in the middle of a transaction', \%tells_lsn, '1..4', '1..304', -E => $rows[150]);
 bounded('-E at the first possible LSN', \%all, '', '', -E => '0/1');
-bounded('-E at the time of a commit', \%tells_time, '1..304', '1..307', -E => $times[2]);
-(my $earlier = $times[2]) =~ s/\.(\d+)Z\z/sprintf '.%06dZ', substr("${1}000000", 0, 6) - 1/e;
-bounded('-E a microsecond before', \%tells_time, '1..4', '1..304', -E => $earlier) unless $times[2] =~ /:\d\dZ|\.0+Z/;
 bounded('--count at a boundary', \%all, '1..4', '', '--count=4');
 bounded('--count in the middle of a transaction', \%all, '1..304', '', '--count=5');
-my %idle = bounded('--idle-exit', \%all, '1..308', '', '--idle-exit=0.5');
-drop('shop', map { "base_$_" } qw(wal2json decoderbufs test_decoding));
+bounded('--idle-exit', \%all, '1..308', '', '--idle-exit=0.5');
+SKIP: {
+    skip_without(there('wal2json'), 'wal2json is to tell where the commits are', 1);
+    my (@commits, @times, @rows);
+    for my $record ($whole{wal2json}->records) {
+        push @rows, $record->{lsn};
+        next if @commits && $commits[-1] eq $record->{commit_lsn};
+        push @commits, $record->{commit_lsn};
+        push @times, $record->{ts};
+    }
+    is(scalar(@commits), 5, 'the backlog is of five transactions');
+    bounded('-E at a commit', \%all, '1..304', '', -E => $commits[2]);
+    bounded('-E before a commit', \%tells_lsn, '', '1..3', -E => lsn_text(lsn_num($commits[0]) - 1));
+    bounded('-E in the middle of a transaction', \%tells_lsn, '1..4', '1..304', -E => $rows[150]);
+    bounded('-E at the time of a commit', \%tells_time, '1..304', '1..307', -E => $times[2]);
+    (my $earlier = $times[2]) =~ s/\.(\d+)Z\z/sprintf '.%06dZ', substr("${1}000000", 0, 6) - 1/e;
+    bounded('-E a microsecond before', \%tells_time, '1..4', '1..304', -E => $earlier) unless $times[2] =~ /:\d\dZ|\.0+Z/;
+}
+drop('shop', map { "base_$_" } @libraries);
 lap('bounds');
 
 # ---- idle slots ----
@@ -418,36 +458,39 @@ lap('idle');
 
 # ---- another dress of wal2json from run to run ----
 
-$pg->sql('shop', q(TRUNCATE t; SELECT pg_create_logical_replication_slot('dress', 'wal2json')));
-my $file = "$dir/dress.out";
-my ($killed, $cut) = (0, 0);
-for my $n (0 .. 11) {
-    my $dress = $dresses[$n % 4];
-    insert(3000, 100);
-    $pg->sql('shop', "UPDATE t SET v = 'z$n' WHERE id % 50 = 0; UPDATE t SET id = -id WHERE id IN (SELECT id FROM t WHERE id > 0 ORDER BY id LIMIT 5)");
-    if ($n % 3 == 2) {
-        my $r = to_file($dress, 'dress', $file, '-t' => 't', '-E', 'now')->wait;
-        $r->exited(0, "$dress: goes on from another dress");
-        $cut++ if $r->err =~ /cutting output file/;
-        is(saved('dress')->{plugin}, 'wal2json', "$dress: the plugin on record is that of the slot");
-        next;
+SKIP: {
+    skip_without(there('wal2json'), 'wal2json has dresses', 1);
+    $pg->sql('shop', q(TRUNCATE t; SELECT pg_create_logical_replication_slot('dress', 'wal2json')));
+    my $file = "$dir/dress.out";
+    my ($killed, $cut) = (0, 0);
+    for my $n (0 .. 11) {
+        my $dress = $dresses[$n % 4];
+        insert(3000, 100);
+        $pg->sql('shop', "UPDATE t SET v = 'z$n' WHERE id % 50 = 0; UPDATE t SET id = -id WHERE id IN (SELECT id FROM t WHERE id > 0 ORDER BY id LIMIT 5)");
+        if ($n % 3 == 2) {
+            my $r = to_file($dress, 'dress', $file, '-t' => 't', '-E', 'now')->wait;
+            $r->exited(0, "$dress: goes on from another dress");
+            $cut++ if $r->err =~ /cutting output file/;
+            is(saved('dress')->{plugin}, 'wal2json', "$dress: the plugin on record is that of the slot");
+            next;
+        }
+        my $c = to_file($dress, 'dress', $file, '-t' => 't');
+        my $more = (-s $file // 0) + 1 + rand 500_000;
+        wait_until(sub { (-s $file // 0) >= $more || !$c->running }, 20, 'output');
+        $killed++ if $c->kill('KILL');
+        $cut++ if $c->wait->err =~ /cutting output file/;
     }
-    my $c = to_file($dress, 'dress', $file, '-t' => 't');
-    my $more = (-s $file // 0) + 1 + rand 500_000;
-    wait_until(sub { (-s $file // 0) >= $more || !$c->running }, 20, 'output');
-    $killed++ if $c->kill('KILL');
-    $cut++ if $c->wait->err =~ /cutting output file/;
+    to_file('wal2json', 'dress', $file, '-t' => 't', '-E', 'now')->wait->exited(0, 'wal2json: the rest');
+    is($killed, 8, 'other dresses: runs that were killed');
+    cmp_ok($cut, '>=', 2, 'other dresses: runs that found what another had written of a transaction');
+    my $dressed = Oracle->new(keys => { 'public.t' => ['id'] })->apply_file($file);
+    $dressed->faultless('other dresses: every change exactly once');
+    $dressed->compare($pg, 'shop', 'public.t', name => 'other dresses: the table in the end');
+    my $kinds = () = slurp($file) =~ /"commit_lsn":null,"seq":1,/g;
+    cmp_ok($kinds, '>=', 4, "other dresses: both formats gave transactions ($kinds)");
+    cmp_ok($dressed->transactions - $kinds, '>=', 4, 'other dresses: both of them');
+    drop('shop', 'dress');
 }
-to_file('wal2json', 'dress', $file, '-t' => 't', '-E', 'now')->wait->exited(0, 'wal2json: the rest');
-is($killed, 8, 'other dresses: runs that were killed');
-cmp_ok($cut, '>=', 2, 'other dresses: runs that found what another had written of a transaction');
-my $dressed = Oracle->new(keys => { 'public.t' => ['id'] })->apply_file($file);
-$dressed->faultless('other dresses: every change exactly once');
-$dressed->compare($pg, 'shop', 'public.t', name => 'other dresses: the table in the end');
-my $kinds = () = slurp($file) =~ /"commit_lsn":null,"seq":1,/g;
-cmp_ok($kinds, '>=', 4, "other dresses: both formats gave transactions ($kinds)");
-cmp_ok($dressed->transactions - $kinds, '>=', 4, 'other dresses: both of them');
-drop('shop', 'dress');
 lap('dresses');
 
 # ---- prepared transactions ----
@@ -467,13 +510,16 @@ drop_slots('late_');
 
 SKIP: {
     skip_without(PgServer::version() >= 15, 'PostgreSQL 15 brought two-phase slots', 12);
-    # wal2json does not know of PREPARE, whatever the slot is like.
-    $pg->sql('shop', q(SELECT pg_create_logical_replication_slot('two_wal2json', 'wal2json', false, true)));
-    $pg->sql('shop', q(BEGIN; INSERT INTO t VALUES (11); PREPARE TRANSACTION 'p3'));
-    is(start('wal2json', 'two_wal2json', '-E', 'now')->wait->out, '', 'wal2json, a two-phase slot: nothing at PREPARE');
-    $pg->sql('shop', q(COMMIT PREPARED 'p3'));
-    is(ids(start('wal2json', 'two_wal2json', '-E', 'now')->wait->out), '11', 'wal2json, a two-phase slot: all at COMMIT PREPARED');
-    drop('shop', 'two_wal2json');
+    # Others do not know of PREPARE, whatever the slot is like.
+    for my $plugin (grep { $_ ne 'test_decoding' } @plugins) {
+        $pg->sql('shop', "TRUNCATE t; SELECT pg_create_logical_replication_slot('two', '$library{$plugin}', false, true)");
+        $pg->sql('shop', q(BEGIN; INSERT INTO t VALUES (11); PREPARE TRANSACTION 'p3'));
+        is(start($plugin, 'two', '-E', 'now')->wait->out, '', "$plugin, a two-phase slot: nothing at PREPARE");
+        $pg->sql('shop', q(COMMIT PREPARED 'p3'));
+        is(ids(start($plugin, 'two', '-E', 'now')->wait->out), '11', "$plugin, a two-phase slot: all at COMMIT PREPARED");
+        drop('shop', 'two');
+    }
+    skip_without(there('test_decoding'), 'test_decoding gives them early', 1);
 
     my $marks = sub ($r) { return join ' ', map { /"op":"(\w+)".*?(?:"gid":"([^"]+)"|"row":\{"id":(\d+)|\z)/ ? $1 . (defined $2 ? ":$2" : defined $3 ? ":$3" : '') : '?' } $r->lines };
     my @two = qw(-t t --two-phase --transactions -E now);
@@ -503,6 +549,18 @@ SKIP: {
     $pg->sql('shop', q(COMMIT PREPARED 'g5'));
     to_file('test_decoding', 'two', $out, @two)->wait->exited(0, 'test_decoding: goes on');
     is(join(' ', slurp($out) =~ /"op":"(\w+)"/g), 'begin c prepare commit_prepared', 'test_decoding: each once');
+    # Cut off in the midst of a prepared one.
+    $pg->sql('shop', q(BEGIN; INSERT INTO t SELECT g, repeat('x', 300) FROM generate_series(1001, 10000) g; PREPARE TRANSACTION 'large'));
+    $c = start('test_decoding', 'two', '-v', @two[0 .. 3]);
+    $c->read_lines(10);
+    ok($pg->terminate_slot_user('two'), 'test_decoding: cut off in the midst of a prepared transaction');
+    wait_until(sub { connections($c) == 2 || !$c->running || ($c->read_some(4096, 0.01), 0)[-1] }, 30, 'another connection');
+    $c->read_until(qr/"op":"prepare"/);
+    $pg->sql('shop', q(COMMIT PREPARED 'large'));
+    $c->read_until(qr/"op":"commit_prepared"/);
+    $r = $c->stop;
+    is(places($r->out), '1..9000', 'test_decoding: every change of it once');
+    is(join(' ', grep { $_ ne 'c' } $r->out =~ /"op":"(\w+)"/g), 'begin prepare commit_prepared', 'test_decoding: and every mark');
     drop('shop', 'two');
 }
 lap('prepared');

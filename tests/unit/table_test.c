@@ -508,9 +508,9 @@ static void add_event(enum outcome outcome, const struct event *e)
 
 static uint32_t version_of(enum outcome outcome, const struct event *e)
 {
-    if (outcome != OUTCOME_OK || e->kind == EVENT_NONE)
-        return 0;
-    return e->kind == EVENT_CHANGE ? e->relation->version : e->relations[0]->version;
+    if (outcome == OUTCOME_OK && e->kind == EVENT_CHANGE)
+        return e->relation->version;
+    return outcome == OUTCOME_OK && e->kind == EVENT_TRUNCATE ? e->relations[0]->version : 0;
 }
 
 /* ---- scripts ---- */
@@ -794,6 +794,13 @@ static void test_columns(void)
           "update public.t 100 d (id:23* b:23) new(1 4)", 1, 2},
          {"U public.t same{id integer=1} {id integer=1, b integer=5}",
           "update public.t 100 d (id:23* b:23) new(1 5)", 0, 2});
+    PLAY("a column is dropped that is never out of line", WAL2JSON,
+         DO("table public.t 100 d: id integer pk, a integer, b text"),
+         {"I public.t {id integer=1, a integer=2, b text=x}",
+          "insert public.t 100 d (id:23* a:23 b:25) new(1 2 x)", 1, 1},
+         DO("table public.t 100 d: id integer pk, - ^902, b text"), DO("begin 902"),
+         {"U public.t same{id integer=1} {id integer=1, b text=y}",
+          "update public.t 100 d (id:23* b:25) new(1 y)", 1, 2});
     PLAY("a column is added with values out of line", WAL2JSON,
          DO("table public.t 100 d: id integer pk"),
          {"I public.t {id integer=1}", "insert public.t 100 d (id:23*) new(1)", 1, 1},
@@ -812,6 +819,11 @@ static void test_columns(void)
          {"U public.t old{id integer=1} {v integer=null, id integer=2, a text=~}",
           "update public.t 100 d (id:23* a:25) key(1 -) new(2 ~)", 0, 1},
          {"D public.t old{id integer=1}", "delete public.t 100 d (id:23* a:25) key(1 -)", 0, 1});
+    PLAY("a column that has become virtual, and was null at first", ALL,
+         DO("table public.t 100 d: id integer pk, v integer virtual ^950"),
+         {"I public.t {id integer=1, v integer=null}", "insert public.t 100 d (id:23*) new(1)", 1, 1},
+         {"I public.t {id integer=2, v integer=5}",
+          "insert public.t 100 d (id:23* v:23) new(2 5)", 0, 2});
     PLAY("a column that has become virtual", ALL,
          DO("table public.t 100 d: id integer pk, v integer virtual ^950"),
          {"I public.t {id integer=1, v integer=5}",
@@ -947,6 +959,14 @@ static void test_doubts(void)
          DO("table public.t 100 f since 950: id integer pk, code text not null, a text"),
          {"D public.t old{code text=x}",
           "delete public.t 100 f (id:23 code:25* a:25) key(- x -)", 1, 1});
+    PLAY("full when last asked: a row that lacks what cannot be null is not whole", SILENT,
+         DO("settled 800"),
+         DO("table public.t 100 f since 700: id integer pk, code text not null, a text"),
+         {"I public.t {id integer=1, code text=x, a text=y}",
+          "insert public.t 100 f (id:23* code:25* a:25*) new(1 x y)", 1, 1},
+         DO("begin 901"),
+         {"D public.t old{code text=x}",
+          "delete public.t 100 f (id:23* code:25* a:25*) key(- x -)", 0, 1});
     PLAY("default now, full then", ALL,
          DO("table public.t 100 d since 950: id integer pk, a text, b text"),
          {"D public.t old{id integer=1, a text=x, b text=y}",
@@ -987,6 +1007,8 @@ static void test_lost(void)
          {"U public.t old{id integer=1, n numeric=NaN, d double precision not null=NaN} "
           "{id integer=1, n numeric=NaN, d double precision not null=NaN}",
           "update public.t 100 f (id:23* n:1700* d:701*) full(1 NaN NaN) new(1 NaN NaN)", 1, 1},
+         {"I public.t {id integer=2, n numeric=null, d double precision not null=1}",
+          "insert public.t 100 f (id:23* n:1700* d:701*) new(2 null 1)", 0, 1},
          DO("says nothing"));
     PLAY("NaN is null, or lost where that cannot be", WAL2JSON,
          DO("table public.t 100 d: id integer pk, n numeric, d double precision not null"),
