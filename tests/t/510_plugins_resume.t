@@ -19,20 +19,20 @@ my %tells_lsn  = map { $_ => 1 } qw(wal2json wal2json_rds);
 my %tells_time = map { $_ => 1 } @dresses, 'decoderbufs';
 
 my $pg = PgServer->new(extra_conf => { max_replication_slots => 100, max_wal_senders => 40 });
-# Whether the server has that library; said once where it has not.
+# Whether the server has that library.
 sub there ($library) {
     state %there;
     return $there{$library} //= do {
         my ($failed, undef, $why) = $pg->try_sql('postgres', "SELECT pg_create_logical_replication_slot('probe', '$library', true)");
         die $why if $failed && $why !~ /could not access file "$library"/;
-        SKIP: { skip_without(!$failed, "plugin $library is not there") }
         $failed ? 0 : 1;
     };
 }
 
 my %library = map { $_ => /^wal2json/ ? 'wal2json' : $_ } @dresses, qw(decoderbufs test_decoding);
 our @plugins = grep { there($library{$_}) } @dresses, qw(decoderbufs test_decoding);
-skip_all_without(@plugins, 'no plugin but pgoutput is there');
+skip_all_without(scalar(@plugins), 'no plugin but pgoutput is there');
+SKIP: for (grep { !there($_) } qw(wal2json decoderbufs test_decoding)) { skip_without(0, "plugin $_ is not there") }
 my $dir = scratch();
 my $began = time;
 sub lap ($what) { note sprintf '%s: %.1f s', $what, time - $began; $began = time }
@@ -67,7 +67,7 @@ my @ways = map { my $plugin = $_; map { { plugin => $plugin, wall => $_, slot =>
     out => "$dir/$plugin.$_", pieces => [], kills => 0, stops => 0, cuts => 0, moved => 0 } } qw(file pipe) } @plugins;
 $pg->sql('writers', "SELECT pg_create_logical_replication_slot('$_->{slot}', '$library{$_->{plugin}}')") for @ways;
 CdcTest::Writers::fill($pg, 'writers', 60);
-my $writers = CdcTest::Writers->start(server => $pg, db => 'writers', seed => $seed, writers => 2, pause => 0.02, hold => [0.2, 0.5],
+my $writers = CdcTest::Writers->start(server => $pg, db => 'writers', seed => $seed, writers => 2, pause => 0.01, hold => [0.2, 0.5],
     without => ['bulk'], restarts => 1);
 
 sub size ($way) { return -s ($way->{wall} eq 'pipe' ? $way->{pieces}[-1]{path} : $way->{out}) // 0 }
@@ -125,7 +125,8 @@ sub one_round (%end_of) {
 
 my $large = $pg->session('writers');
 my %ends = map { $_->{name} => [shuffle(('kill') x 4, 'stop', 'stop', 'now')] } @ways;
-my $enough = sub { (grep { $_->{kills} >= 3 && $_->{stops} && $_->{moved} >= 3 } @ways) == @ways && sum0(map { $_->{cuts} } @ways) >= 8 };
+my $written = sub { sum0(map { $_ // 0 } @{ $writers->report->{done} }{qw(insert append update delete multi savepoint)}) };
+my $enough = sub { $written->() >= 80 && (grep { $_->{kills} >= 3 && $_->{stops} && $_->{moved} >= 3 } @ways) == @ways && sum0(map { $_->{cuts} } @ways) >= 8 };
 for my $n (1 .. 25) {
     # A transaction that is large enough for some to end within it.
     $large->send("INSERT INTO w_cut (id, note) SELECT -2000000000 - $n * 1000 - g, repeat('z', 1000) FROM generate_series(1, 250) g");
@@ -173,7 +174,7 @@ for my $way (@ways) {
     if (defined $right) { ok($model eq $right, "$name: the tables") or CdcTest::Writers::compare($oracle, $pg, 'writers', $name) }
     else                { CdcTest::Writers::compare($oracle, $pg, 'writers', $name) }
     $right //= $model;
-    cmp_ok($oracle->transactions, '>=', 100, "$name: of many transactions");
+    cmp_ok($oracle->transactions, '>=', 80, "$name: of many transactions");
     cmp_ok($oracle->count('c', 'public.w_cut'), '>=', 7 * 250, "$name: and some large ones");
 }
 cmp_ok(sum0(map { $_->{cuts} } @ways), '>=', 8, 'files: runs that found more than had been accepted');
@@ -280,19 +281,20 @@ lap('fast stops');
 
 # ---- stopped in mid-transaction ----
 
+# Between two looks for signals it may take 2 MB.
 slots('stop_');
-insert(4000, 300);
+insert(3000, 2000);
 %c = map { $_ => start($_, "stop_$_") } @plugins;
 for my $plugin (@plugins) {
     $c{$plugin}->read_lines(10);
     my $r = $c{$plugin}->stop('TERM');
     $r->exited(0, "$plugin, a pipe, SIGTERM in mid-transaction");
     my ($last) = places($r->out) =~ /\A1\.\.(\d+)\z/ or fail("$plugin: " . places($r->out));
-    cmp_ok($last, '<', 4000, "$plugin, a pipe, SIGTERM: comes in mid-transaction");
+    cmp_ok($last, '<', 3000, "$plugin, a pipe, SIGTERM: comes in mid-transaction");
     like($r->out, qr/\n\z/, "$plugin, a pipe, SIGTERM: behind a line");
 }
 my %r = of_each(sub ($plugin) { return start($plugin, "stop_$plugin", '-E', 'now') });
-is(places($r{$_}->out), '1..4000', "$_, a pipe, SIGTERM: the next run has the transaction whole") for @plugins;
+is(places($r{$_}->out), '1..3000', "$_, a pipe, SIGTERM: the next run has the transaction whole") for @plugins;
 
 for my $plugin (@plugins) {
     my $file = "$dir/stop_$plugin.out";
@@ -303,7 +305,7 @@ for my $plugin (@plugins) {
         unlink "$dir/stop_$plugin.json";
         my $c = to_file($plugin, "stop_$plugin", $file, '-v', '-t' => 't');
         $c->wait_stderr(qr/streaming from/);
-        insert(4000, 300);
+        insert(3000, 2000);
         wait_until(sub { -s $file }, 20, "$plugin: output");
         my $r = $c->stop('TERM');
         $r->exited(0, "$plugin, a file: SIGTERM") unless defined $r->exit && $r->exit == 0;
@@ -311,7 +313,7 @@ for my $plugin (@plugins) {
     }
     is($size, 0, "$plugin, a file, SIGTERM in mid-transaction: what had been written of it is cut off");
     to_file($plugin, "stop_$plugin", $file, '-E', 'now')->wait->exited(0, "$plugin, a file: the next run");
-    like(places(slurp($file)), qr/\A1\.\.4000( 1\.\.4000)*\z/, "$plugin, a file: has the transaction whole");
+    like(places(slurp($file)), qr/\A1\.\.3000( 1\.\.3000)*\z/, "$plugin, a file: has the transaction whole");
     like(slurp($file), qr/"row":\{"id":$last_id,.*\n\z/, "$plugin, a file: up to its last row");
 }
 drop_slots('stop_');
