@@ -170,24 +170,14 @@ static bool has_name(const struct named_column *c, const struct sent_column *sen
     return c->name_len == sent->name.len && memcmp(c->name, sent->name.data, c->name_len) == 0;
 }
 
-static uint32_t without_modifier(const char *type, uint32_t len)
-{
-    const char *end = len ? memchr(type, '(', len) : NULL;
-
-    return end ? (uint32_t)(end - type) : len;
-}
-
-/* Old rows may lack the modifier. */
 static bool has_type(const struct named_column *c, const struct sent_column *sent, bool old)
 {
-    uint32_t len = old ? without_modifier(sent->type.data, sent->type.len) : sent->type.len;
-    uint32_t have = old && c->type ? without_modifier(c->type, c->type_len) : c->type_len;
-
     if (!c->type || c->type_oid != sent->type_oid)
         return false;
-    if (old && sent->type_oid && (len == 0 || have == 0))
+    if (old && sent->type_oid && (sent->type.len == 0 || c->type_len == 0))
         return true; /* decoderbufs has the types of new rows only */
-    return have == len && (len == 0 || memcmp(c->type, sent->type.data, len) == 0);
+    return c->type_len == sent->type.len &&
+           (sent->type.len == 0 || memcmp(c->type, sent->type.data, sent->type.len) == 0);
 }
 
 /*
@@ -263,7 +253,7 @@ static bool place(struct tables *ts, const struct decoder *d, const struct table
 
         if (!c)
             return false;
-        if (c->left_out && sent->columns[j].value.kind == VALUE_TEXT)
+        if (c->left_out && sent->columns[j].value.kind != VALUE_NULL)
             return false;
         if (c->left_out)
             continue;
@@ -402,14 +392,18 @@ static enum old_row keep_identity(const struct relation *r, struct value *row)
     return OLD_KEY;
 }
 
-/* In columns that are sure to have been there. */
+/*
+ * In columns that are sure to have been there: one that is unchanged would have been in the old
+ * row.
+ */
 static void nulls_for_absent(const struct tables *ts, const struct decoder *d, struct table *t,
-                             struct value *row)
+                             const struct sent_change *change, struct value *row)
 {
     for (int i = 0; i < t->ncolumns; i++) {
         struct named_column *c = &t->columns[i];
 
-        if (c->left_out || row[c->position].kind != VALUE_ABSENT || !c->number_in_table)
+        if (c->left_out || c->undescribed || row[c->position].kind != VALUE_ABSENT ||
+            (change->op == OP_UPDATE && d->new_row[c->position].kind == VALUE_UNCHANGED))
             continue;
         c->settled = c->settled || table_had_ended(ts, d, c->since);
         if (c->settled)
@@ -427,7 +421,7 @@ static void fill_event(const struct tables *ts, struct decoder *d, struct table 
     if (old_kind == OLD_FULL && t->elsewhere && t->relation->identity != 'f')
         old_kind = keep_identity(t->relation, d->old_row);
     if (old_kind == OLD_FULL && !c->old_has_nulls)
-        nulls_for_absent(ts, d, t, d->old_row);
+        nulls_for_absent(ts, d, t, c, d->old_row);
     e->kind = EVENT_CHANGE;
     e->transaction = &d->transaction;
     e->relation = t->relation;
@@ -483,6 +477,8 @@ static enum outcome look(struct tables *ts, struct table *t, struct decoder *d,
     outcome = needed ? table_look(ts, t, d, c, false) : refresh(ts, t, d, c);
     if (outcome == OUTCOME_OK)
         *fit = try(ts, d, t, c, old_kind);
+    if (outcome == OUTCOME_OK && *fit == FITS_OTHERWISE)
+        t->shows++; /* looking has not helped, and will not */
     if (outcome == OUTCOME_OK && *fit == FITS_NOT) {
         outcome = table_look(ts, t, d, c, true);
         *fit = try(ts, d, t, c, old_kind);

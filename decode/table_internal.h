@@ -20,6 +20,7 @@ struct named_column {
     uint32_t since;    /* the transaction that has made it what it is, as the catalogs say; ... */
     bool settled;      /* ... which is known to have ended before */
     bool left_out;     /* has no place among them */
+    bool undescribed;  /* the catalogs do not have it (any more) */
     bool identity;
     bool candidate;
     bool nullable;

@@ -216,6 +216,9 @@ static struct source usual(const struct look *l, uint32_t i)
         return (struct source){.described = &l->x->columns[i]};
     known = &l->t->columns[i];
     desc = described(l->x, (struct slice){known->name, known->name_len}, i);
+    if (desc && known->number_in_table && desc->number_in_table != known->number_in_table &&
+        l->x->own_oid == l->t->own_oid)
+        desc = NULL; /* another one has that name now */
     return desc ? (struct source){.described = desc, .known = known} : renamed(l, known);
 }
 
@@ -241,6 +244,64 @@ static uint32_t find_usual(const struct look *l, struct slice name, uint32_t i)
     return i;
 }
 
+/* Plugins differ in what they quote: quotes are passed over on both sides. */
+static bool same_type_text(struct slice sent, const char *type)
+{
+    const char *p = sent.data, *end = sent.data + sent.len;
+
+    for (;; p++, type++) {
+        while (p < end && *p == '"')
+            p++;
+        while (*type == '"')
+            type++;
+        if (p == end || !*type)
+            return p == end && !*type;
+        if (*p != *type)
+            return false;
+    }
+}
+
+static bool is_described_type(const struct look *l, const struct sent_column *sent,
+                              const struct described_column *d)
+{
+    if (sent->type_oid && sent->type_oid != d->type_oid)
+        return false;
+    return sent->type.len == 0 || same_type_text(sent->type, d->type) ||
+           ((l->ts->ways & TABLES_BARE_TYPES) && same_type_text(sent->type, d->bare_type));
+}
+
+/* What messages have said of its type. */
+static struct sent_column type_as_known(const struct named_column *known)
+{
+    return (struct sent_column){
+        .type = {known->type, known->type_len}, .type_oid = known->type_oid,
+    };
+}
+
+static bool is_shown_type(const struct named_column *known, const struct sent_column *sent)
+{
+    return known->type_oid == sent->type_oid &&
+           same_name((struct slice){known->type, known->type_len}, sent->type);
+}
+
+/* Whether the catalogs still have the type that messages have shown; as far as they have. */
+static bool is_type_as_known(const struct look *l, const struct named_column *known,
+                             const struct described_column *desc)
+{
+    const struct sent_column shown = type_as_known(known);
+
+    return !known->type || is_described_type(l, &shown, desc);
+}
+
+/* Whether values of a column that is not in the message can be stored out of line. */
+static bool is_usually_toastable(const struct look *l, const struct source *s)
+{
+    if (s->described && (!s->known || is_type_as_known(l, s->known, s->described) ||
+                         table_had_ended(l->ts, l->d, s->described->since)))
+        return s->described->toastable;
+    return s->known && s->known->toastable;
+}
+
 /* Usual columns that are not in the message, and that it may have left out. */
 static void add_omitted(const struct look *l, struct sources *s, uint32_t from, uint32_t to)
 {
@@ -255,8 +316,8 @@ static void add_omitted(const struct look *l, struct sources *s, uint32_t from, 
             continue;
         source.omitted = true;
         source.sent = sent_as(&l->c->old_row, name);
-        if (source.sent || (source.described && source.described->toastable) ||
-            (source.known && !source.known->number_in_table && source.known->toastable))
+        if (source.sent || ((source.described || !source.known->number_in_table) &&
+                            is_usually_toastable(l, &source)))
             add_source(s, source);
     }
 }
@@ -282,7 +343,7 @@ static const struct described_column *described_as(const struct look *l,
     const struct sent_column *old = sent_as(&l->c->old_row, sent->name);
 
     if (desc && desc->computed_late &&
-        (sent->value.kind == VALUE_TEXT || (old && old->value.kind == VALUE_TEXT)))
+        (sent->value.kind != VALUE_NULL || (old && old->value.kind != VALUE_NULL)))
         return NULL;
     return desc;
 }
@@ -359,41 +420,19 @@ static void sources_of_rest(const struct look *l, struct sources *s)
     for (uint32_t i = 0; i < count_usual(l); i++) {
         struct source source = usual(l, i);
 
-        if (is_nothing(&source))
+        if (is_nothing(&source) || is_in(s, source_name(&source)))
             continue;
         source.sent = sent_as(old, source_name(&source));
         add_source(s, source);
     }
     add_rest_of_old(l, s);
+    for (uint32_t i = 0; goes_by_known(l) && i < l->x->ncolumns; i++)
+        if (!is_known(l, &l->x->columns[i]) && !is_in(s, name_of(&l->x->columns[i])) &&
+            table_had_ended(l->ts, l->d, l->x->columns[i].since))
+            add_source(s, (struct source){.described = &l->x->columns[i]});
 }
 
 /* ---- types ---- */
-
-/* Plugins differ in what they quote: quotes are passed over on both sides. */
-static bool same_type_text(struct slice sent, const char *type)
-{
-    const char *p = sent.data, *end = sent.data + sent.len;
-
-    for (;; p++, type++) {
-        while (p < end && *p == '"')
-            p++;
-        while (*type == '"')
-            type++;
-        if (p == end || !*type)
-            return p == end && !*type;
-        if (*p != *type)
-            return false;
-    }
-}
-
-static bool is_described_type(const struct look *l, const struct sent_column *sent,
-                              const struct described_column *d)
-{
-    if (sent->type_oid && sent->type_oid != d->type_oid)
-        return false;
-    return sent->type.len == 0 || same_type_text(sent->type, d->type) ||
-           ((l->ts->ways & TABLES_BARE_TYPES) && same_type_text(sent->type, d->bare_type));
-}
 
 static enum outcome find_type(const struct describer *who, const struct sent_column *sent,
                               uint32_t *oid)
@@ -445,26 +484,33 @@ static bool says_less(const struct sent_column *sent, const struct named_column 
            sent->type_oid == known->type_oid;
 }
 
+/* What messages have said of a column's type holds, unless it has been changed since. */
+static bool keeps_type(const struct look *l, const struct source *s)
+{
+    if (!s->known || !s->known->type)
+        return false;
+    return s->sent || !s->described || is_type_as_known(l, s->known, s->described) ||
+           !table_had_ended(l->ts, l->d, s->described->since);
+}
+
 static enum outcome choose_type(const struct look *l, const struct source *s,
                                 struct column *column)
 {
     const struct table *t = l->t;
-    bool kept = s->known && s->known->type && !s->known->left_out &&
-                t->version == t->relation->version;
-    const struct column *before = kept ? &t->relation->columns[s->known->position] : NULL;
+    bool same_relation = t->relation && t->version == t->relation->version;
+    bool kept = keeps_type(l, s) && (!s->sent || says_less(s->sent, s->known));
+    struct sent_column shown;
 
-    column->typmod = s->sent ? modifier(s->sent->type) : -1;
-    if (s->sent && before && says_less(s->sent, s->known)) {
-        column->type_oid = before->type_oid;
-        column->typmod = before->typmod;
+    if (kept && same_relation && !s->known->left_out) {
+        column->type_oid = t->relation->columns[s->known->position].type_oid;
+        column->typmod = t->relation->columns[s->known->position].typmod;
         return OUTCOME_OK;
     }
-    if (s->sent && !(s->described && is_described_type(l, s->sent, s->described)))
-        return find_type(l->d->describer, s->sent, &column->type_oid);
-    if (!s->sent && before) { /* what messages have said of it holds */
-        column->type_oid = before->type_oid;
-        column->typmod = before->typmod;
-    } else if (s->described) {
+    shown = kept ? type_as_known(s->known) : s->sent ? *s->sent : (struct sent_column){0};
+    column->typmod = modifier(shown.type);
+    if ((kept || s->sent) && !(s->described && is_described_type(l, &shown, s->described)))
+        return find_type(l->d->describer, &shown, &column->type_oid);
+    if (s->described) {
         column->type_oid = s->described->type_oid;
         column->typmod = s->described->typmod;
     }
@@ -517,17 +563,37 @@ static bool is_identity(const struct look *l, const struct source *s)
     return s->described && s->described->identity;
 }
 
-/* A new row without those columns is from after they were renamed. */
+/* A delete without an old row tells nothing: the catalogs have to have that column still. */
+static bool is_still_described(const struct look *l, const struct named_column *c, uint32_t i)
+{
+    const struct described_column *desc = described(l->x, (struct slice){c->name, c->name_len}, i);
+    struct source other = {0};
+
+    if (desc)
+        return is_type_as_known(l, c, desc);
+    other = renamed(l, c);
+    return !l->current && other.known;
+}
+
+static bool is_as_known(const struct look *l, const struct named_column *c, uint32_t i)
+{
+    struct slice name = {c->name, c->name_len};
+    const struct sent_column *sent = sent_as(&l->c->new_row, name);
+
+    if (l->c->new_row.n > 0)
+        return sent && (!c->type || is_shown_type(c, sent));
+    if (l->c->old_sent)
+        return sent_as(&l->c->old_row, name) != NULL;
+    return is_still_described(l, c, i);
+}
+
+/* A new row without those columns, or with others of their names, is from another time. */
 static bool has_known_identity(const struct look *l)
 {
-    bool has = true;
-
-    for (int i = 0; i < l->t->ncolumns && l->c->new_row.n > 0 && has; i++) {
-        const struct named_column *c = &l->t->columns[i];
-
-        has = !c->identity || sent_as(&l->c->new_row, (struct slice){c->name, c->name_len});
-    }
-    return has;
+    for (uint32_t i = 0; i < l->t->ncolumns; i++)
+        if (l->t->columns[i].identity && !is_as_known(l, &l->t->columns[i], i))
+            return false;
+    return true;
 }
 
 /*
@@ -538,7 +604,8 @@ static bool has_known_identity(const struct look *l)
 static enum identity_source who_tells_identity(const struct look *l, const struct sources *s)
 {
     bool whole = true, required = true, same = true, candidates = true;
-    bool known = l->t->shown && l->x->own_oid == l->t->own_oid && has_known_identity(l);
+    bool full = l->x->own_identity == 'f' && table_had_ended(l->ts, l->d, l->x->since);
+    bool known = l->t->shown && !full && l->x->own_oid == l->t->own_oid && has_known_identity(l);
 
     if (!l->c->old_sent || l->x->elsewhere || l->t->shows >= SHOWS_MAX)
         return known ? IDENTITY_AS_KNOWN : IDENTITY_OF_CATALOGS;
@@ -597,7 +664,7 @@ static bool is_type(const struct sent_column *sent, const char *type)
     size_t len = strlen(type);
 
     return sent->type.len >= len && memcmp(sent->type.data, type, len) == 0 &&
-           (sent->type.len == len || sent->type.data[len] == '(');
+           (sent->type.len == len || sent->type.data[len] == '(' || sent->type.data[len] == ' ');
 }
 
 /* Types of a fixed length never are; of others nothing is known without the catalogs. */
@@ -632,9 +699,11 @@ static bool is_number(const struct sent_column *sent)
 /* By the type that it had in the message, where that is another one now. */
 static bool is_toastable(const struct look *l, const struct source *s)
 {
-    if (s->described && (!s->sent || is_described_type(l, s->sent, s->described)))
+    if (!s->sent)
+        return is_usually_toastable(l, s);
+    if (s->described && is_described_type(l, s->sent, s->described))
         return s->described->toastable;
-    if (s->known && !s->described)
+    if (s->known && s->known->type && is_shown_type(s->known, s->sent))
         return s->known->toastable;
     return may_be_toasted(s->sent);
 }
@@ -653,13 +722,15 @@ static struct named_column name_column(const struct look *l, const struct source
         .position = is_left_out(source) ? 0 : rank(s, l->x, i),
         .identity = is_identity(l, source),
         .candidate = !desc || desc->candidate,
-        .nullable = !desc || desc->nullable || !table_had_ended(l->ts, l->d, desc->since),
+        .nullable = !desc || desc->nullable || !table_had_ended(l->ts, l->d, desc->since) ||
+                    (source->sent && !is_described_type(l, source->sent, desc)),
+        .undescribed = !desc,
         .toastable = source->omitted || is_toastable(l, source),
         .warned = known && known->warned,
         .since = desc ? desc->since : 0,
-        .number = source->sent ? is_number(source->sent)
-                  : desc       ? desc->number
-                               : known && known->number,
+        .number = source->sent          ? is_number(source->sent)
+                  : known && known->type ? known->number
+                                         : desc && desc->number,
     };
 
     if (source->sent && !says_less(source->sent, known)) {
@@ -668,7 +739,7 @@ static struct named_column name_column(const struct look *l, const struct source
                           : xstrdup("");
         column.type_len = source->sent->type.len;
         column.type_oid = source->sent->type_oid;
-    } else if (known && known->type && l->t->version == l->t->relation->version) {
+    } else if (keeps_type(l, source)) {
         column.type = xstrdup(known->type);
         column.type_len = known->type_len;
         column.type_oid = known->type_oid;
@@ -691,8 +762,9 @@ static void keep(struct tables *ts, struct table *t, const struct look *l, const
     t->shows = x->own_oid != t->own_oid ? 0 : t->shows + (l->identity == IDENTITY_OF_MESSAGE);
     t->shown = l->identity != IDENTITY_OF_CATALOGS;
     t->full = x->exists && x->own_identity == 'f' && !t->shown;
-    t->full_for_sure = t->full && ((t->full_for_sure && x->own_oid == t->own_oid) ||
-                                   table_had_ended(ts, l->d, x->since));
+    t->full_for_sure =
+        t->full && ((t->full_for_sure && x->own_oid == t->own_oid && x->since == t->since) ||
+                    table_had_ended(ts, l->d, x->since));
     t->since = x->since;
     t->own_oid = x->own_oid;
     t->generation = ts->generation;

@@ -492,27 +492,38 @@ static enum outcome note_horizon(PGconn *sql, struct description *d)
     return outcome;
 }
 
-static enum outcome describe(void *arg, const char *schema, const char *table,
-                             struct description *d)
+static enum outcome look_up(PGconn *sql, const struct catalog *c, const char *schema,
+                            const char *table, struct description *d)
 {
-    struct catalog *c = arg;
     char *const *selection = c->selection->params;
-    PGconn *sql;
     PGresult *result;
-    enum outcome outcome = catalog_connection(c, &sql);
+    enum outcome outcome =
+        sql_query(sql, "look up a table", table_question, 7,
+                  (const char *const[]){selection[0], selection[1], selection[2], selection[3], schema,
+                                        table, PQserverVersion(sql) >= 130000 ? "t" : "f"},
+                  &result);
 
-    *d = (struct description){0};
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    outcome = sql_query(sql, "look up a table", table_question, 7,
-                        (const char *const[]){selection[0], selection[1], selection[2], selection[3],
-                                              schema, table,
-                                              PQserverVersion(sql) >= 130000 ? "t" : "f"},
-                        &result);
     if (outcome == OUTCOME_OK && PQntuples(result) > 0)
         take_table(d, result);
     PQclear(result);
-    return outcome == OUTCOME_OK && !d->exists ? note_horizon(sql, d) : outcome;
+    return outcome;
+}
+
+static enum outcome describe(void *arg, const char *schema, const char *table,
+                             struct description *d)
+{
+    const struct catalog *c = arg;
+    PGconn *sql;
+    enum outcome outcome = catalog_connection(arg, &sql);
+
+    *d = (struct description){0};
+    if (outcome == OUTCOME_OK)
+        outcome = look_up(sql, c, schema, table, d);
+    if (outcome != OUTCOME_OK || d->exists)
+        return outcome;
+    outcome = note_horizon(sql, d);
+    /* Again, as it may have been created since: it was gone then only if it is not there now. */
+    return outcome == OUTCOME_OK ? look_up(sql, c, schema, table, d) : outcome;
 }
 
 /* Names are compared as texts, so that none is an error; quotes are not everywhere the same. */
