@@ -67,6 +67,15 @@ enum type_kind {
     TYPE_BYTEA,
     TYPE_ARRAY,
     TYPE_HSTORE,
+    /* from here on the text of all is simply that, but other forms tell them apart */
+    TYPE_TIMETZ,
+    TYPE_BIT, /* bit and bit varying */
+    TYPE_MONEY,
+    TYPE_POINT,
+    TYPE_UUID,
+    TYPE_ENUM,
+    TYPE_OTHER, /* what Debezium has no form for: composite types, circles, tsquery, … */
+    TYPE_KINDS,
 };
 
 /* What a type's send function makes of a value (-o binary=true); see binary/binary.h. */
@@ -120,6 +129,7 @@ struct type {
     enum type_kind kind;
     enum binary_form binary;    /* what it is sent as with -o binary=true */
     char delimiter;             /* arrays: between elements, ',' but for box */
+    int32_t typmod;             /* domains: what they are declared with; -1 = nothing */
     const struct type *element; /* arrays: type of the elements, else NULL */
 };
 

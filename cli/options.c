@@ -71,7 +71,13 @@ static const struct choice plugins[] = {
     {NULL, 0},
 };
 static const struct choice formats[] = {{"ndjson", 0}, {NULL, 0}};
-static const struct choice profiles[] = {{"readable", 0}, {NULL, 0}};
+
+static const struct choice profiles[] = {
+    {"readable", TYPES_READABLE},
+    {"debezium", TYPES_DEBEZIUM},
+    {NULL, 0},
+};
+
 
 static const struct choice envelopes[] = {
     {"debezium", ENVELOPE_DEBEZIUM},
@@ -104,7 +110,8 @@ static const struct choice prompt_never[] = {{"", PROMPT_NEVER}, {NULL, 0}};
 /* What parsing needs beside the struct that is handed out. */
 struct parsed {
     struct options o;
-    int format, profile; /* one choice each so far: checked, then of no further use */
+    int format; /* one choice so far: checked, then of no further use */
+    struct string_list settings;
     bool verbose, quiet;
     bool snapshot_given, jobs_given, chunk_size_given;
     const char *key_delimiter; /* as typed */
@@ -148,7 +155,8 @@ static const struct option_row rows[] = {
     GROUP("Records"),
     {'F', "format", KIND_CHOICE, AT(format), formats, "format", "FORMAT", "ndjson"},
     {'e', "envelope", KIND_CHOICE, AT(o.envelope), envelopes, "envelope", "SHAPE", "debezium (default), plain"},
-    {0, "types", KIND_CHOICE, AT(profile), profiles, "types profile", "PROFILE", "readable"},
+    {0, "types", KIND_CHOICE, AT(o.handling.profile), profiles, "types profile", "PROFILE", "how values are written: readable (default), debezium"},
+    {0, "set", KIND_LIST, AT(settings), NULL, NULL, "NAME=VALUE", "a single rule for values by its Debezium name, such as decimal.handling.mode=double"},
     {0, "server-name", KIND_STRING, AT(o.server_name), NULL, NULL, "NAME", "source.name; default the database's name"},
     {'K', "key-delimiter", KIND_STRING, AT(key_delimiter), NULL, NULL, "STR", "write KEY STR VALUE, as kcat -K reads it"},
     {0, "tombstones", KIND_FLAG, AT(o.tombstones), NULL, NULL, NULL, "with -K: an empty value after each delete"},
@@ -633,6 +641,14 @@ static bool check_snapshot(const struct parsed *p)
            check_snapshot_use(p) && check_incremental(o);
 }
 
+static bool apply_settings(struct parsed *p)
+{
+    for (size_t i = 0; i < p->settings.count; i++)
+        if (!handling_set(&p->o.handling, p->settings.items[i]))
+            return false;
+    return true;
+}
+
 static bool validate(struct parsed *p)
 {
     struct options *o = &p->o;
@@ -643,7 +659,7 @@ static bool validate(struct parsed *p)
     }
     if (!o->publication)
         o->publication = o->slot ? xasprintf("cdcdump_%s", o->slot) : "";
-    return check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
+    return apply_settings(p) && check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
            check_plugin_options(o) && check_key_delimiter(p) && check_output(o) &&
            check_position(o) && check_snapshot(p);
 }
@@ -754,6 +770,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
 {
     struct parsed p = {
         .o = {.replica_identity = "keep",
+              .handling = handling_default,
               .retries = UINT64_MAX,
               .retry_delay = USEC_PER_SEC,
               .jobs = 1,

@@ -12,6 +12,7 @@
 #define CLI_OPTIONS_H
 
 #include "cdcdump.h"
+#include "cli/handling.h"
 
 /* Values of a repeatable option, in the order given. */
 struct string_list {
@@ -113,6 +114,7 @@ struct options {
 
     /* records */
     enum envelope_name envelope;
+    struct handling handling; /* --types and --set */
     const char *server_name; /* NULL = the database's name */
     const char *key_delimiter; /* NULL = no keys; escapes already resolved */
     size_t key_delimiter_len;

@@ -11,8 +11,7 @@ struct walk {
     struct buf *b;
     const char *s;
     const char *end;
-    const struct type *element;
-    value_writer write;
+    const struct rule *element;
     char delimiter;
     size_t depth;
     size_t element_depth; /* where all elements must be; 0 before the first */
@@ -67,10 +66,10 @@ static bool add_escaped(struct walk *w, const struct quoted *quoted)
     char small[1024];
     char *text;
 
-    if (!w->element || w->element->kind == TYPE_TEXT)
+    if (!w->element->type || w->element->type->kind == TYPE_TEXT)
         return quoted_add_string(w->b, quoted);
     text = unescape_room(w, small, sizeof small, quoted->len);
-    return w->write(w->b, text, quoted_unescape(text, quoted), w->element);
+    return w->element->write(w->b, text, quoted_unescape(text, quoted), w->element);
 }
 
 static bool add_quoted(struct walk *w)
@@ -82,7 +81,7 @@ static bool add_quoted(struct walk *w)
         return false;
     if (quoted.escaped)
         return add_escaped(w, &quoted);
-    return w->write(w->b, quoted.data, quoted.len, w->element);
+    return w->element->write(w->b, quoted.data, quoted.len, w->element);
 }
 
 /* What an element must be quoted for, apart from the delimiter. */
@@ -103,7 +102,7 @@ static bool add_unquoted(struct walk *w)
         buf_add(w->b, "null", 4);
         return true;
     }
-    return len > 0 && w->write(w->b, start, len, w->element);
+    return len > 0 && w->element->write(w->b, start, len, w->element);
 }
 
 /* Opens what has to be opened before the next element, and adds that. */
@@ -145,15 +144,14 @@ static bool add_all(struct walk *w)
     return w->s == w->end;
 }
 
-bool array_add(struct buf *b, const char *text, size_t len, const struct type *type)
+bool array_add(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     struct walk w = {
         .b = b,
         .s = text,
         .end = text + len,
-        .element = type->element,
-        .write = value_writer_for(type->element),
-        .delimiter = type->delimiter ? type->delimiter : ',',
+        .element = rule->element,
+        .delimiter = rule->type->delimiter ? rule->type->delimiter : ',',
     };
     bool added;
 

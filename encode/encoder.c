@@ -64,8 +64,8 @@ struct encoder *encoder_new(const struct options *o, const char *database)
         buf_init(bufs[i], 512);
     json_add_name(&x->server_name, o->server_name ? o->server_name : database);
     json_add_name(&x->database, database);
-    layouts_init(&x->layouts);
-    layouts_init(&x->row_layouts);
+    layouts_init(&x->layouts, &o->handling);
+    layouts_init(&x->row_layouts, &o->handling);
     return e;
 }
 

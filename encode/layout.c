@@ -5,16 +5,15 @@
 #include "base/log.h"
 #include "binary/binary.h"
 
-/* Debezium's unavailable.value.placeholder. */
-static const char placeholder[] = "\"__debezium_unavailable_value\"";
-
-void layouts_init(struct layouts *ls)
+void layouts_init(struct layouts *ls, const struct handling *h)
 {
-    *ls = (struct layouts){0};
+    *ls = (struct layouts){.handling = h};
 }
 
 static void clear(struct layout *l)
 {
+    for (uint16_t i = 0; i < l->ncolumns; i++)
+        rule_release(&l->columns[i].rule);
     free(l->columns);
     l->columns = NULL;
     l->ncolumns = 0;
@@ -33,7 +32,7 @@ void layouts_release(struct layouts *ls)
         buf_release(&ls->by_index[i].rows);
     }
     free(ls->by_index);
-    layouts_init(ls);
+    layouts_init(ls, ls->handling);
 }
 
 static void make_room(struct layouts *ls, uint32_t index)
@@ -52,7 +51,8 @@ static void make_room(struct layouts *ls, uint32_t index)
     ls->count = count;
 }
 
-static void add_column(struct layout *l, const struct column *column, uint16_t index)
+static void add_column(struct layout *l, const struct column *column, uint16_t index,
+                       const struct handling *h)
 {
     struct layout_column *c = &l->columns[l->ncolumns++];
     size_t start = l->prefixes.len;
@@ -65,13 +65,12 @@ static void add_column(struct layout *l, const struct column *column, uint16_t i
         .prefix_len = (uint32_t)(l->prefixes.len - start),
         .index = index,
         .key = column->key,
-        .write = value_writer_for(column->type),
-        .type = column->type,
     };
+    rule_init(&c->rule, column->type, column->typmod, h);
     l->has_key |= column->key;
 }
 
-static void make(struct layout *l, const struct relation *r)
+static void make(struct layout *l, const struct relation *r, const struct handling *h)
 {
     if (!l->prefixes.data) {
         buf_init(&l->prefixes, 64u * (r->ncolumns + 1u));
@@ -82,7 +81,7 @@ static void make(struct layout *l, const struct relation *r)
     l->columns = xcalloc(r->ncolumns, sizeof(*l->columns));
     for (uint16_t i = 0; i < r->ncolumns; i++)
         if (!r->columns[i].excluded)
-            add_column(l, &r->columns[i], i);
+            add_column(l, &r->columns[i], i, h);
     l->relation = r;
     l->version = r->version;
 }
@@ -96,7 +95,7 @@ struct layout *layouts_get(struct layouts *ls, const struct relation *r, bool *f
     l = &ls->by_index[r->index];
     *fresh = l->version != r->version;
     if (*fresh)
-        make(l, r);
+        make(l, r, ls->handling);
     return l;
 }
 
@@ -116,11 +115,11 @@ static bool add_binary(const struct layout *l, const struct layout_column *c,
                        const struct value *v, struct buf *b, struct buf *scratch, lsn_t lsn)
 {
     scratch->len = 0;
-    if (!binary_knows(c->type))
+    if (!binary_knows(c->rule.type))
         return cannot_write(l, c, lsn, "the binary form of its type is not known; leave -o binary out");
-    if (!binary_to_text(scratch, v->data, v->len, c->type))
+    if (!binary_to_text(scratch, v->data, v->len, c->rule.type))
         return cannot_write(l, c, lsn, "the value does not have its type's binary form");
-    if (c->write(b, scratch->data, scratch->len, c->type))
+    if (c->rule.write(b, scratch->data, scratch->len, &c->rule))
         return true;
     return cannot_write(l, c, lsn, "the value is not valid UTF-8");
 }
@@ -130,7 +129,7 @@ static bool add_value(const struct layout *l, const struct layout_column *c,
 {
     switch (v->kind) {
     case VALUE_TEXT:
-        if (c->write(b, v->data, v->len, c->type))
+        if (c->rule.write(b, v->data, v->len, &c->rule))
             return true;
         cannot_write(l, c, lsn, "the value is not valid UTF-8");
         log_hint("The database does not check encodings (SQL_ASCII): mend the row, or leave the "
@@ -140,7 +139,7 @@ static bool add_value(const struct layout *l, const struct layout_column *c,
         return add_binary(l, c, v, b, scratch, lsn);
     case VALUE_UNCHANGED:
     case VALUE_LOST:
-        buf_add(b, placeholder, sizeof placeholder - 1);
+        value_add_placeholder(b, &c->rule);
         return true;
     case VALUE_NULL:
     case VALUE_ABSENT:

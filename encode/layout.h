@@ -16,8 +16,7 @@ struct layout_column {
     uint32_t prefix_len;
     uint16_t index; /* of the column in rows */
     bool key;
-    value_writer write;
-    const struct type *type;
+    struct rule rule;
 };
 
 struct layout {
@@ -38,9 +37,10 @@ struct layout {
 struct layouts {
     struct layout *by_index;
     uint32_t count;
+    const struct handling *handling;
 };
 
-void layouts_init(struct layouts *ls);
+void layouts_init(struct layouts *ls, const struct handling *h);
 void layouts_release(struct layouts *ls);
 
 /*

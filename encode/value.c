@@ -1,5 +1,8 @@
 #include "encode/value.h"
 
+#include <stdlib.h>
+
+#include "base/log.h"
 #include "encode/array.h"
 #include "encode/datetime.h"
 #include "encode/hstore.h"
@@ -19,16 +22,16 @@ static bool write_as_string(struct buf *b, size_t start, const char *text, size_
     return json_add_string(b, text, len);
 }
 
-static bool write_text(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_text(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
-    (void)type;
+    (void)rule;
     return json_add_string(b, text, len);
 }
 
 /* boolout() writes one letter, a cast to text the whole word. */
-static bool write_bool(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_bool(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
-    (void)type;
+    (void)rule;
     if ((len == 1 && *text == 't') || (len == 4 && memcmp(text, "true", 4) == 0))
         buf_add(b, "true", 4);
     else if ((len == 1 && *text == 'f') || (len == 5 && memcmp(text, "false", 5) == 0))
@@ -56,105 +59,104 @@ static bool add_integer(struct buf *b, const char *text, size_t len)
     return true;
 }
 
-static bool write_integer(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_integer(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return add_integer(b, text, len) || write_as_string(b, start, text, len);
 }
 
 /* What is no number in JSON is NaN and the infinities. */
-static bool write_float(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_float(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     const char *end = text + len;
 
-    (void)type;
+    (void)rule;
     if (len == 0 || json_text_number_end(text, end) != end)
         return json_add_string(b, text, len);
     buf_add(b, text, len);
     return true;
 }
 
-static bool write_json(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_json(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return json_text_add(b, text, len) || write_as_string(b, start, text, len);
 }
 
-static bool write_date(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_date(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return date_add(b, text, len) || write_as_string(b, start, text, len);
 }
 
-static bool write_time(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_time(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return time_add(b, text, len) || write_as_string(b, start, text, len);
 }
 
-static bool write_timestamp(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_timestamp(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return timestamp_add(b, text, len) || write_as_string(b, start, text, len);
 }
 
 static bool write_timestamptz(struct buf *b, const char *text, size_t len,
-                              const struct type *type)
+                              const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return timestamptz_add(b, text, len) || write_as_string(b, start, text, len);
 }
 
-static bool write_interval(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_interval(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return interval_add(b, text, len) || write_as_string(b, start, text, len);
 }
 
-static bool write_bytea(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_bytea(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     if (len >= 2 && text[0] == '\\' && text[1] == 'x' &&
         json_add_base64_of_hex(b, text + 2, len - 2))
         return true;
     return write_as_string(b, start, text, len);
 }
 
-static bool write_array(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_array(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    return array_add(b, text, len, type) || write_as_string(b, start, text, len);
+    return array_add(b, text, len, rule) || write_as_string(b, start, text, len);
 }
 
-static bool write_hstore(struct buf *b, const char *text, size_t len, const struct type *type)
+static bool write_hstore(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     size_t start = b->len;
 
-    (void)type;
+    (void)rule;
     return hstore_add(b, text, len) || write_as_string(b, start, text, len);
 }
 
-value_writer value_writer_for(const struct type *type)
+static value_writer writer_for(const struct type *type)
 {
-    static const value_writer writers[] = {
-        [TYPE_TEXT] = write_text,
+    static const value_writer writers[TYPE_KINDS] = {
         [TYPE_BOOL] = write_bool,
         [TYPE_INTEGER] = write_integer,
         [TYPE_FLOAT] = write_float,
@@ -170,5 +172,34 @@ value_writer value_writer_for(const struct type *type)
         [TYPE_HSTORE] = write_hstore,
     };
 
-    return type ? writers[type->kind] : write_text;
+    return type && writers[type->kind] ? writers[type->kind] : write_text;
+}
+
+void rule_init(struct rule *r, const struct type *type, int32_t typmod, const struct handling *h)
+{
+    *r = (struct rule){
+        .write = writer_for(type),
+        .type = type,
+        .typmod = typmod >= 0 || !type ? typmod : type->typmod,
+        .handling = h,
+    };
+    if (!type || type->kind != TYPE_ARRAY)
+        return;
+    r->element = xcalloc(1, sizeof *r->element);
+    rule_init(r->element, type->element, r->typmod, h);
+}
+
+void rule_release(struct rule *r)
+{
+    if (r->element)
+        rule_release(r->element);
+    free(r->element);
+    r->element = NULL;
+}
+
+void value_add_placeholder(struct buf *b, const struct rule *rule)
+{
+    const struct handling *h = rule->handling;
+
+    json_add_string(b, h->placeholder, h->placeholder_len);
 }

@@ -1,15 +1,17 @@
 /*
- * value - PostgreSQL's text of a value -> JSON, by the `readable` profile (CONTRACT, section 6).
+ * value - PostgreSQL's text of a value -> JSON (CONTRACT, section 6).
  *
- * The stream and, later, snapshot rows go through the same formatters, so that a value looks the
- * same from both.  The session settings that these rely on are set in source/connection.c:
+ * The stream and rows of tables go through the same formatters, so that a value looks the same
+ * from both.  The session settings that these rely on are set in source/connection.c:
  * DateStyle ISO, IntervalStyle postgres, TimeZone UTC, bytea_output hex, extra_float_digits 3.
+ *
+ * The `readable` profile; that of Debezium is debezium_value.h.
  *
  *     TYPE_BOOL         true false
  *     TYPE_INTEGER      number
  *     TYPE_FLOAT        number; "NaN" "Infinity" "-Infinity"
  *     TYPE_NUMERIC      string with the exact digits
- *     TYPE_TEXT         string
+ *     TYPE_TEXT         string, as all kinds that are not in this list
  *     TYPE_JSON         the value itself, white space between tokens removed
  *     TYPE_DATE         "2023-05-01"; years beyond 9999 and before 1 as ISO 8601 expanded years
  *                       ("+10000-01-01", "-0043-03-15": astronomical, year 0 is 1 BC); "infinity"
@@ -30,16 +32,33 @@
 
 #include "base/buf.h"
 #include "cdcdump.h"
+#include "cli/handling.h"
+
+struct rule;
 
 /*
- * Appends the JSON of the len bytes at text.  Borrows text, which need not end in NUL.
- * Returns false when the text is not valid UTF-8; what was appended by then is the caller's to
- * cut off (b->len).
+ * Appends what the rule makes of the len bytes at text.  Borrows text, which need not end in NUL.
+ * Returns false when there is no such form of it: a text that is not valid UTF-8, or, in formats
+ * that are stricter than JSON, a value that its type does not hold.  What was appended by then is
+ * the caller's to cut off (b->len).
  */
-typedef bool (*value_writer)(struct buf *b, const char *text, size_t len, const struct type *type);
+typedef bool (*value_writer)(struct buf *b, const char *text, size_t len, const struct rule *rule);
 
-/* The writer for a type: looked up once per column, called once per value. */
-value_writer value_writer_for(const struct type *type);
+/* How the values of one column, or the elements of one array, are written.  Owns `element`. */
+struct rule {
+    value_writer write;
+    const struct type *type; /* NULL = not known: text */
+    int32_t typmod;          /* the column's, or that of the domain; -1 = none */
+    const struct handling *handling;
+    struct rule *element; /* arrays, else NULL */
+};
+
+/* Makes the rule for JSON: worked out once per column, used once per value. */
+void rule_init(struct rule *r, const struct type *type, int32_t typmod, const struct handling *h);
+void rule_release(struct rule *r);
+
+/* What stands for a value that is not known, though it is not null: as the rule's values look. */
+void value_add_placeholder(struct buf *b, const struct rule *rule);
 
 /* Appends text as a JSON string, quotes included.  False on invalid UTF-8. */
 bool json_add_string(struct buf *b, const char *text, size_t len);

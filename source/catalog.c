@@ -25,7 +25,7 @@ struct catalog {
     struct describer describer;
 };
 
-static const struct type text_type = {.kind = TYPE_TEXT};
+static const struct type text_type = {.kind = TYPE_TEXT, .typmod = -1};
 
 struct catalog *catalog_new(struct connector *connector, const struct options *o,
                             const struct selection *selection)
@@ -95,7 +95,7 @@ static struct known_type *add_type(struct catalog *c, uint32_t oid)
     struct known_type *t = xcalloc(1, sizeof *t);
 
     t->declared_oid = oid;
-    t->type = (struct type){.oid = oid, .kind = TYPE_TEXT, .delimiter = ','};
+    t->type = (struct type){.oid = oid, .kind = TYPE_TEXT, .delimiter = ',', .typmod = -1};
     t->next = c->types;
     c->types = t;
     return t;
@@ -117,12 +117,25 @@ static enum type_kind kind_of_output(const char *function)
         {"timestamp_out", TYPE_TIMESTAMP}, {"timestamptz_out", TYPE_TIMESTAMPTZ},
         {"interval_out", TYPE_INTERVAL}, {"byteaout", TYPE_BYTEA},
         {"array_out", TYPE_ARRAY},       {"hstore_out", TYPE_HSTORE},
+        {"timetz_out", TYPE_TIMETZ},     {"bit_out", TYPE_BIT},
+        {"varbit_out", TYPE_BIT},        {"cash_out", TYPE_MONEY},
+        {"point_out", TYPE_POINT},       {"uuid_out", TYPE_UUID},
+        {"enum_out", TYPE_ENUM},
+        /* texts that Debezium takes for such */
+        {"textout", TYPE_TEXT},          {"varcharout", TYPE_TEXT},
+        {"bpcharout", TYPE_TEXT},        {"charout", TYPE_TEXT},
+        {"nameout", TYPE_TEXT},          {"citextout", TYPE_TEXT},
+        {"xml_out", TYPE_TEXT},          {"inet_out", TYPE_TEXT},
+        {"cidr_out", TYPE_TEXT},         {"macaddr_out", TYPE_TEXT},
+        {"macaddr8_out", TYPE_TEXT},     {"range_out", TYPE_TEXT},
+        {"tsvectorout", TYPE_TEXT},      {"ltree_out", TYPE_TEXT},
+        {"isn_out", TYPE_TEXT},          {"ean13_out", TYPE_TEXT},
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i].function, function) == 0)
             return known[i].kind;
-    return TYPE_TEXT;
+    return TYPE_OTHER;
 }
 
 /* What the bytes look like is up to the send function: an enum is told by it, too. */
@@ -182,7 +195,7 @@ static const char types_question[] =
     "     WHERE t.typtype = 'd' OR t.typelem <> 0)"
     " SELECT t.oid, CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE 0 END AS base,"
     "        t.typelem AS element, p.proname AS output, coalesce(e.typdelim, ',') AS delimiter,"
-    "        coalesce(s.proname, '') AS send"
+    "        coalesce(s.proname, '') AS send, t.typtypmod AS typmod"
     "   FROM asked AS a JOIN pg_type AS t ON t.oid = a.oid JOIN pg_proc AS p ON p.oid = t.typoutput"
     "   LEFT JOIN pg_proc AS s ON s.oid = t.typsend"
     "   LEFT JOIN pg_type AS e ON e.oid = t.typelem";
@@ -201,6 +214,14 @@ static void add_types(struct catalog *c, const PGresult *result)
     }
 }
 
+/* A domain is its base type; one over another domain has the typmod of that, if any. */
+static void take_base(struct type *domain, const struct type *base, int32_t typmod)
+{
+    *domain = *base;
+    if (typmod >= 0)
+        domain->typmod = typmod;
+}
+
 /* Arrays point at their elements' types, domains become copies of their base types. */
 static void link_types(struct catalog *c, const PGresult *result)
 {
@@ -217,7 +238,8 @@ static void link_types(struct catalog *c, const PGresult *result)
             struct known_type *base = find_type(c, result_u32(result, i, "base"));
 
             if (base)
-                find_type(c, result_u32(result, i, "oid"))->type = base->type;
+                take_base(&find_type(c, result_u32(result, i, "oid"))->type, &base->type,
+                          (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10));
         }
     }
 }

@@ -680,13 +680,16 @@ static void is_json(struct buf *b, struct type type, enum type_kind kind, const 
     char bytes[256];
     size_t len = from_hex(bytes, hex);
     struct buf text;
+    struct rule rule;
 
     type.kind = kind;
+    rule_init(&rule, &type, -1, &handling_default);
     buf_init(&text, 1);
     b->len = 0;
     if (ok(binary_to_text(&text, bytes, len, &type), "%s: read", json) &&
-        ok(value_writer_for(&type)(b, text.data, text.len, &type), "%s: written", json))
+        ok(rule.write(b, text.data, text.len, &rule), "%s: written", json))
         is_text(b->data, b->len, json, json);
+    rule_release(&rule);
     buf_release(&text);
 }
 
