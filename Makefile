@@ -18,7 +18,7 @@ INSTALL ?= install
 CFLAGS  ?= -O2 -g
 
 PKG_CONFIG ?= pkg-config
-PKGS       := libpq libcjson zlib
+PKGS       := libpq libcjson zlib libzstd snappy
 
 DIRS    := base cli source binary decode snapshot encode deliver capture
 SOURCES := cdcdump.c $(sort $(wildcard $(DIRS:%=%/*.c)))
@@ -88,6 +88,9 @@ $(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(filter-out $(BUILD)/c
 	$(say) '  LD $@'
 	$(hide)$(LINK) -o $@ $^ $(PKG_LIBS) $(LDLIBS)
 
+# What cdcdump writes in Avro is read back by somebody else's library.
+$(BUILD)/tests/unit/avro_%_test: LDLIBS += -lavro
+
 objects: $(OBJECTS) $(UNIT_OBJECTS)
 
 units: $(UNIT_TESTS)
@@ -106,7 +109,7 @@ libraries:
 	[ -z "$$missing" ] || { \
 	    echo "make: cdcdump cannot be built without:$$missing" >&2; \
 	    echo "make: 'tests/setup build' installs them on Debian and Ubuntu, which call them" >&2; \
-	    echo "make: gcc libc6-dev pkg-config libpq-dev libcjson-dev zlib1g-dev" >&2; \
+	    echo "make: gcc libc6-dev pkg-config libpq-dev libcjson-dev zlib1g-dev libzstd-dev libsnappy-dev" >&2; \
 	    exit 1; }
 
 -include $(OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d)

@@ -23,6 +23,7 @@ enum exit_status {
     EXIT_UNAVAILABLE = 3,
     EXIT_POSITION_LOST = 4,
     EXIT_OUTPUT_FAILED = 5,
+    EXIT_COLUMNS_CHANGED = 6,
 };
 
 /*
@@ -55,6 +56,8 @@ static enum exit_status exit_status(enum outcome outcome)
         return EXIT_POSITION_LOST;
     case OUTCOME_OUTPUT_FAILED:
         return EXIT_OUTPUT_FAILED;
+    case OUTCOME_COLUMNS_CHANGED:
+        return EXIT_COLUMNS_CHANGED;
     case OUTCOME_OUTPUT_CLOSED:
         signals_die_of_pipe();
     case OUTCOME_FAILED:

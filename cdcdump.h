@@ -47,6 +47,7 @@ enum outcome {
     OUTCOME_OUTPUT_FAILED, /* the output did not take what it was given */
     OUTCOME_OUTPUT_CLOSED, /* the reader of the output pipe has gone */
     OUTCOME_STOPPED,       /* a signal asked for the end */
+    OUTCOME_COLUMNS_CHANGED, /* what the output has begun with does not fit what comes now */
 };
 
 /* ---- types, columns, relations ---- */
@@ -165,6 +166,12 @@ struct relation {
 
 /* ---- values, rows, changes ---- */
 
+/* Borrowed text, not NUL-terminated. */
+struct slice {
+    const char *data;
+    uint32_t len;
+};
+
 enum value_kind {
     VALUE_ABSENT,    /* not sent: a column outside of the key in an old-key row */
     VALUE_NULL,      /* SQL NULL */
@@ -196,6 +203,9 @@ struct transaction {
 enum old_row { OLD_NONE, OLD_KEY, OLD_FULL };
 
 enum operation { OP_INSERT, OP_UPDATE, OP_DELETE, OP_TRUNCATE };
+
+/* Flink's: what a record of one row says; an update can be two records. */
+enum row_kind { RECORD_INSERT, RECORD_UPDATE_BEFORE, RECORD_UPDATE_AFTER, RECORD_DELETE };
 
 /* What kind of snapshot a row was read by, as its record says. */
 enum row_mark { ROW_CONSISTENT, ROW_LAST, ROW_INCREMENTAL };

@@ -97,20 +97,35 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
     if (outcome == OUTCOME_OUTPUT_CLOSED)
         end = delivery_accept(&s->delivery);
     else
-        end = loop_finish(s, outcome == OUTCOME_OK ? 0 : STOP_GRACE_USEC);
+        end = loop_finish(s, outcome == OUTCOME_OK || outcome == OUTCOME_COLUMNS_CHANGED
+                                 ? 0
+                                 : STOP_GRACE_USEC);
     if (outcome == OUTCOME_OUTPUT_CLOSED && s->stream.conn) {
         stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
         stream_finish(&s->stream);
     }
-    if (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED)
+    if (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED || outcome == OUTCOME_COLUMNS_CHANGED)
         outcome = end == OUTCOME_OK ? outcome : end;
     return outcome;
 }
 
+/* An output without records is to be a whole one all the same. */
+static enum outcome begin_output(struct session *s)
+{
+    enum outcome outcome = delivery_cut_unfinished(&s->delivery);
+
+    return outcome == OUTCOME_OK ? placing_finish(&s->pipeline.placing) : outcome;
+}
+
 static enum outcome finish(struct session *s, enum outcome outcome)
 {
-    bool orderly;
+    bool orderly = outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED;
 
+    if (s->prepared && orderly) {
+        enum outcome begun = begin_output(s);
+
+        outcome = begun == OUTCOME_OK ? outcome : begun;
+    }
     if (s->prepared) {
         s->delivery.state.complete |= outcome == OUTCOME_OK && session_is_complete(s);
         outcome = record_end(s, outcome);

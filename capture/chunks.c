@@ -220,7 +220,7 @@ static void leave_out(struct rows *r)
 
 static enum outcome renew_plan(struct rows *r)
 {
-    struct plan_context x = {.o = r->o, .selection = r->selection, .catalog = r->catalog};
+    struct captured_context x = {.o = r->o, .selection = r->selection, .catalog = r->catalog};
     struct rows_chunk *c = &r->chunk;
     bool found = false;
     enum outcome outcome = catalog_connection(r->catalog, &x.sql);

@@ -214,9 +214,14 @@ static enum outcome take_input(struct loop *l)
 static enum outcome give_output(struct loop *l)
 {
     struct delivery *d = &l->s->delivery;
-    size_t pending = output_pending(&d->output);
-    enum outcome outcome;
+    size_t pending;
+    enum outcome outcome = OUTCOME_OK;
 
+    if (!l->gather.busy && d->mode != ACK_WRITTEN) /* a reader waits for it, a file does not */
+        outcome = delivery_close_block(d);
+    pending = output_pending(&d->output);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     if (pending == 0) {
         l->unwritten_since = l->blocked_since = 0;
         return OUTCOME_OK;
@@ -419,8 +424,10 @@ static enum outcome heed_signals(struct loop *l)
 
     if (signals_take_report())
         loop_report(s);
-    if (pipeline_at_boundary(&s->pipeline) && signals_take_hangup())
+    if (pipeline_at_boundary(&s->pipeline) && signals_take_hangup()) {
+        placing_look_again(&s->pipeline.placing);
         return delivery_reopen(&s->delivery);
+    }
     return signals_stop() ? OUTCOME_STOPPED : OUTCOME_OK;
 }
 

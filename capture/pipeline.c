@@ -19,6 +19,7 @@ void pipeline_init(struct pipeline *p, const struct options *o, struct catalog *
         .decoder = decoder,
         .encoder = encoder_new(o, database),
     };
+    placing_init(&p->placing, o, p->encoder, delivery);
 }
 
 void pipeline_release(struct pipeline *p)
@@ -60,12 +61,6 @@ bool pipeline_at_boundary(const struct pipeline *p)
 
 /* ---- records ---- */
 
-/* A record that cannot be written stops the run: nothing is left out in silence. */
-static enum outcome written(bool good)
-{
-    return good ? OUTCOME_OK : OUTCOME_FAILED;
-}
-
 static enum outcome announce(struct pipeline *p, const struct transaction *t)
 {
     if (p->announced)
@@ -73,8 +68,7 @@ static enum outcome announce(struct pipeline *p, const struct transaction *t)
     p->announced = true;
     if (!p->o->transactions)
         return OUTCOME_OK;
-    return written(encoder_transaction(p->encoder, t, MARK_BEGIN,
-                                       output_buffer(&p->delivery->output)));
+    return encoder_transaction(p->encoder, t, MARK_BEGIN, output_buffer(&p->delivery->output));
 }
 
 /* The version of the relation that was told of last; 0 = none. */
@@ -119,13 +113,13 @@ static enum outcome tell_schema(struct pipeline *p, struct told *told, const str
     *version = r->version;
     if (first && told == &p->stream_told && told_by_rows(p, r))
         return OUTCOME_OK;
-    return written(encoder_schema(p->encoder, t, r, lsn, first,
-                                  output_buffer(&p->delivery->output)));
+    return encoder_schema(p->encoder, t, r, lsn, first, output_buffer(&p->delivery->output));
 }
 
 /* Numbers the change and writes its record, unless that is in the output already. */
 static enum outcome emit(struct pipeline *p, const struct transaction *t, struct change *c)
 {
+    struct buf *b;
     enum outcome outcome;
 
     c->seq = ++p->seq;
@@ -137,8 +131,13 @@ static enum outcome emit(struct pipeline *p, const struct transaction *t, struct
         outcome = tell_schema(p, &p->stream_told, t, c->relation, c->lsn);
     if (outcome != OUTCOME_OK)
         return outcome;
+    outcome = placing_find(&p->placing, c->relation, &b);
+    if (outcome == OUTCOME_OK)
+        outcome = encoder_change(p->encoder, t, c, b);
+    if (outcome != OUTCOME_OK)
+        return outcome;
     p->records++;
-    return written(encoder_change(p->encoder, t, c, output_buffer(&p->delivery->output)));
+    return delivery_added(p->delivery, encoder_written(p->encoder));
 }
 
 static bool same_value(const struct value *a, const struct value *b)
@@ -327,6 +326,12 @@ static enum verdict judge(struct pipeline *p, const struct change *c)
     return t ? judge_change(&p->judge, t, c, p->comparer) : VERDICT_GIVE;
 }
 
+/* Whoever keeps the last record of each key has to be told that the old one is gone. */
+static bool gives_moved_rows_apart(const struct options *o)
+{
+    return o->key_delimiter || (o->envelope == ENVELOPE_FLINK && o->changelog == CHANGELOG_UPSERT);
+}
+
 static enum outcome on_change(struct pipeline *p, const struct transaction *t, struct change *c)
 {
     enum verdict verdict = judge(p, c);
@@ -334,7 +339,7 @@ static enum outcome on_change(struct pipeline *p, const struct transaction *t, s
 
     if (verdict == VERDICT_UNKNOWN)
         return OUTCOME_MISUSED;
-    if (c->relation->captured && p->o->key_delimiter && moves_key(c))
+    if (c->relation->captured && gives_moved_rows_apart(p->o) && moves_key(c))
         return give_moved(p, t, c, verdict, wanted);
     if (verdict == VERDICT_GIVE_DELETE || verdict == VERDICT_GIVE_INSERT)
         return give_half(p, t, c, verdict, wanted);
@@ -468,8 +473,7 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
     enum outcome outcome = OUTCOME_OK;
 
     if (p->o->transactions && (p->announced || how > MARK_PREPARE))
-        outcome = written(encoder_transaction(p->encoder, t, how,
-                                              output_buffer(&p->delivery->output)));
+        outcome = encoder_transaction(p->encoder, t, how, output_buffer(&p->delivery->output));
     /* prepared before the slot's two-phase start: sent, here and again, with its COMMIT PREPARED */
     p->held = how == MARK_PREPARE && t->end_lsn <= p->delivery->emitted.lsn;
     p->unmarked |= !t->end_lsn;
@@ -516,7 +520,7 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
     if (t)
         outcome = announce(p, t);
     if (outcome == OUTCOME_OK) {
-        outcome = written(encoder_message(p->encoder, t, m, output_buffer(&p->delivery->output)));
+        outcome = encoder_message(p->encoder, t, m, output_buffer(&p->delivery->output));
         p->records++;
     }
     if (!t && outcome == OUTCOME_OK && is_between(p))
@@ -716,13 +720,19 @@ void pipeline_begin_rows(struct pipeline *p, lsn_t lsn, usec_t when)
 enum outcome pipeline_row(struct pipeline *p, const struct relation *r, const struct value *row,
                           enum row_mark mark, usec_t ticks)
 {
+    struct buf *b;
     enum outcome outcome = tell_schema(p, &p->rows_told, NULL, r, p->rows_lsn);
 
     if (outcome != OUTCOME_OK)
         return outcome;
-    p->records++;
     p->last_change = ticks;
-    return written(encoder_row(p->encoder, r, row, mark, output_buffer(&p->delivery->output)));
+    outcome = placing_find(&p->placing, r, &b);
+    if (outcome == OUTCOME_OK)
+        outcome = encoder_row(p->encoder, r, row, mark, b);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    p->records++;
+    return delivery_added(p->delivery, encoder_written(p->encoder));
 }
 
 void pipeline_end_rows(struct pipeline *p)
@@ -733,8 +743,8 @@ void pipeline_end_rows(struct pipeline *p)
 
 enum outcome pipeline_heartbeat(struct pipeline *p)
 {
-    enum outcome outcome = written(encoder_heartbeat(p->encoder, p->delivery->emitted.lsn,
-                                                     output_buffer(&p->delivery->output)));
+    enum outcome outcome = encoder_heartbeat(p->encoder, p->delivery->emitted.lsn,
+                                             output_buffer(&p->delivery->output));
 
     if (outcome == OUTCOME_OK)
         mark(p, NULL, p->delivery->emitted.lsn);

@@ -11,6 +11,7 @@
 #define CAPTURE_PIPELINE_H
 
 #include "capture/bounds.h"
+#include "capture/placing.h"
 #include "cdcdump.h"
 #include "cli/options.h"
 #include "decode/decoder.h"
@@ -41,6 +42,7 @@ struct pipeline {
     struct delivery *delivery;
     struct bounds *bounds;
     struct encoder *encoder;
+    struct placing placing;
     struct decoder *decoder;
     uint32_t seq;     /* of the last event of the open transaction */
     uint32_t skip_to; /* events up to this one are in the output already */

@@ -125,7 +125,7 @@ static void make_room(struct rows *r)
 
 static enum outcome make_plan(struct rows *r)
 {
-    struct plan_context x = {.o = r->o, .selection = r->selection, .catalog = r->catalog};
+    struct captured_context x = {.o = r->o, .selection = r->selection, .catalog = r->catalog};
     struct publication_look look = {0};
     enum outcome outcome = catalog_connection(r->catalog, &x.sql);
 

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "source/captured.h"
 #include "source/plugin.h"
 #include "source/publication.h"
 #include "source/version.h"
@@ -336,6 +337,86 @@ static enum outcome prepare_join(struct session *s, PGconn *sql, lsn_t *start)
                                      "published yet");
 }
 
+/* ---- what the records ask for ---- */
+
+static void add_table_name(struct buf *b, const struct relation *r)
+{
+    buf_printf(b, "%s%s.%s", b->len ? ", " : "", r->schema, r->name);
+}
+
+/* Flink's changelog has the old row of every change, which only identity FULL makes the server send. */
+static bool check_identities(const struct session *s, const struct relations *captured)
+{
+    struct buf names;
+    bool good;
+
+    buf_init(&names, 256);
+    for (uint32_t i = 0; i < captured->count; i++)
+        if (captured->by_index[i]->captured && captured->by_index[i]->identity != 'f')
+            add_table_name(&names, captured->by_index[i]);
+    good = names.len == 0;
+    buf_add_char(&names, '\0');
+    if (!good) {
+        log_error("changelog mode \"all\" needs REPLICA IDENTITY FULL of every captured table");
+        log_detail("These have another one: %s.", names.data);
+        log_hint("Set it with --replica-identity=full, or use --changelog-mode=upsert%s.",
+                 s->o->format == FORMAT_CSV ? ", or -e debezium" : "");
+    }
+    buf_release(&names);
+    return good;
+}
+
+/* The header of CSV names the columns of one table. */
+static bool check_one_table(const struct relations *captured)
+{
+    struct buf names;
+    int n = 0;
+
+    buf_init(&names, 256);
+    for (uint32_t i = 0; i < captured->count; i++) {
+        if (!captured->by_index[i]->captured)
+            continue;
+        add_table_name(&names, captured->by_index[i]);
+        n++;
+    }
+    buf_add_char(&names, '\0');
+    if (n > 1) {
+        log_error("CSV has one table in an output, but %d are captured", n);
+        log_detail("These are %s.", names.data);
+        log_hint("Give each a file of its own, as in -f '{schema}.{table}.csv', or use -e debezium, "
+                 "whose cells are JSON.");
+    }
+    buf_release(&names);
+    return n <= 1;
+}
+
+/* The tables by name and columns, where records or what they begin with depend on them. */
+static enum outcome check_captured(struct session *s, PGconn *sql)
+{
+    const struct options *o = s->o;
+    bool old_rows = o->envelope == ENVELOPE_FLINK && o->changelog == CHANGELOG_ALL &&
+                    !session_is_rows_only(s) &&
+                    (~o->skip_ops & (SKIP_UPDATE | SKIP_DELETE)) != 0;
+    bool one_table = o->format == FORMAT_CSV && o->envelope == ENVELOPE_FLINK;
+    struct relations captured;
+    enum outcome outcome;
+
+    if (!old_rows && !encoder_has_head(s->pipeline.encoder))
+        return OUTCOME_OK;
+    relations_init(&captured);
+    outcome = captured_load(&captured, &(struct captured_context){.sql = sql,
+                                                                  .o = o,
+                                                                  .selection = &s->selection,
+                                                                  .catalog = s->catalog});
+    if (outcome == OUTCOME_OK && ((one_table && !check_one_table(&captured)) ||
+                                  (old_rows && !check_identities(s, &captured))))
+        outcome = OUTCOME_MISUSED;
+    if (outcome == OUTCOME_OK)
+        placing_expect(&s->pipeline.placing, &captured);
+    relations_release(&captured);
+    return outcome;
+}
+
 /* ---- connecting ---- */
 
 /* Same system, timeline, WAL: whenever there is a position. */
@@ -479,7 +560,9 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
         return OUTCOME_MISUSED;
     pipeline_init(&s->pipeline, s->o, s->catalog, &s->delivery, &s->bounds, decoder,
                   s->system.database);
-    outcome = plan_rows(s);
+    outcome = check_captured(s, sql);
+    if (outcome == OUTCOME_OK)
+        outcome = plan_rows(s);
     if (outcome == OUTCOME_OK && is_too_late(s, slot))
         outcome = OUTCOME_MISUSED;
     else if (outcome == OUTCOME_OK && has_ended(s)) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "encode/scan.h"
 
 #define PLACEHOLDER "__debezium_unavailable_value"
 
@@ -83,33 +84,57 @@ static bool set_digits(const struct property *p, unsigned *to, const char *value
     return true;
 }
 
+/* Of a character that is one. */
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
+    return c <= '9' ? c - '0' : c <= 'F' ? c - 'A' + 10 : c - 'a' + 10;
 }
 
-/* hex:… gives its bytes. */
-static bool set_placeholder(const struct property *p, struct handling *h, const char *value)
+/* The bytes that the digits stand for; NULL when they are not all digits, two for each byte. */
+static char *read_hex(const char *hex, size_t *len)
 {
-    const char *hex = value + 4;
     char *bytes;
 
-    h->placeholder = value;
-    h->placeholder_len = strlen(value);
-    if (strncmp(value, "hex:", 4) != 0)
-        return true;
-    h->placeholder_len = strlen(hex) / 2;
-    h->placeholder = bytes = xcalloc(h->placeholder_len + 1, 1);
-    for (size_t i = 0; hex[i]; i++) {
-        int digit = hex_digit(hex[i]);
+    *len = strlen(hex) / 2;
+    if (strlen(hex) % 2 || strspn(hex, "0123456789abcdefABCDEF") != 2 * *len)
+        return NULL;
+    bytes = xcalloc(*len + 1, 1);
+    for (size_t i = 0; i < *len; i++)
+        bytes[i] = (char)(hex_digit(hex[2 * i]) << 4 | hex_digit(hex[2 * i + 1]));
+    return bytes;
+}
 
-        if (digit < 0 || strlen(hex) % 2)
-            return refuse(p, value, "a text, or hex: and an even number of hexadecimal digits");
-        bytes[i / 2] = (char)((bytes[i / 2] << 4) | digit);
+static bool is_utf8(const char *s, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        size_t length = (unsigned char)s[i] < 0x80 ? 1 : scan_utf8_length(s + i, n - i);
+
+        if (length == 0)
+            return false;
+        i += length;
     }
+    return true;
+}
+
+/* hex:… gives its bytes, which live as long as the program: there is one placeholder in a run. */
+static bool set_placeholder(const struct property *p, struct handling *h, const char *value)
+{
+    const char *allowed = "UTF-8 text, or hex: and an even number of hexadecimal digits for one";
+    char *bytes;
+    size_t len;
+
+    if (strncmp(value, "hex:", 4) != 0) {
+        h->placeholder = value;
+        h->placeholder_len = strlen(value);
+        return is_utf8(value, strlen(value)) || refuse(p, value, allowed);
+    }
+    bytes = read_hex(value + 4, &len);
+    if (!bytes || !is_utf8(bytes, len)) {
+        free(bytes);
+        return refuse(p, value, allowed);
+    }
+    h->placeholder = bytes;
+    h->placeholder_len = len;
     return true;
 }
 

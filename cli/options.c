@@ -70,7 +70,12 @@ static const struct choice plugins[] = {
     {"test_decoding", PLUGIN_TEST_DECODING},
     {NULL, 0},
 };
-static const struct choice formats[] = {{"ndjson", 0}, {NULL, 0}};
+
+static const struct choice formats[] = {
+    {"ndjson", FORMAT_NDJSON},
+    {"csv", FORMAT_CSV},
+    {NULL, 0},
+};
 
 static const struct choice profiles[] = {
     {"readable", TYPES_READABLE},
@@ -81,7 +86,15 @@ static const struct choice profiles[] = {
 
 static const struct choice envelopes[] = {
     {"debezium", ENVELOPE_DEBEZIUM},
+    {"debezium-0.9", ENVELOPE_DEBEZIUM_09},
+    {"flink", ENVELOPE_FLINK},
     {"plain", ENVELOPE_PLAIN},
+    {NULL, 0},
+};
+
+static const struct choice changelog_modes[] = {
+    {"all", CHANGELOG_ALL},
+    {"upsert", CHANGELOG_UPSERT},
     {NULL, 0},
 };
 
@@ -110,10 +123,9 @@ static const struct choice prompt_never[] = {{"", PROMPT_NEVER}, {NULL, 0}};
 /* What parsing needs beside the struct that is handed out. */
 struct parsed {
     struct options o;
-    int format; /* one choice so far: checked, then of no further use */
     struct string_list settings;
     bool verbose, quiet;
-    bool snapshot_given, jobs_given, chunk_size_given;
+    bool snapshot_given, jobs_given, chunk_size_given, changelog_given, types_given;
     const char *key_delimiter; /* as typed */
 };
 
@@ -153,8 +165,9 @@ static const struct option_row rows[] = {
     {0, "chunk-key", KIND_STRING, AT(o.chunk_key), NULL, NULL, "COLUMN", "read chunks in the order of this column (13+)"},
     {0, "snapshot-query", KIND_LIST, AT(o.snapshot_queries), NULL, NULL, "TABLE=SELECT", "read the rows of TABLE (schema.table) by this query"},
     GROUP("Records"),
-    {'F', "format", KIND_CHOICE, AT(format), formats, "format", "FORMAT", "ndjson"},
-    {'e', "envelope", KIND_CHOICE, AT(o.envelope), envelopes, "envelope", "SHAPE", "debezium (default), plain"},
+    {'F', "format", KIND_CHOICE, AT(o.format), formats, "format", "FORMAT", "ndjson (default), csv"},
+    {'e', "envelope", KIND_CHOICE, AT(o.envelope), envelopes, "envelope", "SHAPE", "debezium (default), debezium-0.9, flink (default of csv), plain"},
+    {0, "changelog-mode", KIND_CHOICE, AT(o.changelog), changelog_modes, "changelog mode", "MODE", "flink: all (default: updates with their old row), upsert"},
     {0, "types", KIND_CHOICE, AT(o.handling.profile), profiles, "types profile", "PROFILE", "how values are written: readable (default), debezium"},
     {0, "set", KIND_LIST, AT(settings), NULL, NULL, "NAME=VALUE", "a single rule for values by its Debezium name, such as decimal.handling.mode=double"},
     {0, "server-name", KIND_STRING, AT(o.server_name), NULL, NULL, "NAME", "source.name; default the database's name"},
@@ -649,6 +662,58 @@ static bool apply_settings(struct parsed *p)
     return true;
 }
 
+/* What does not go together with another option. */
+static bool refuse_pair(const char *one, const char *other, const char *why)
+{
+    log_error("%s and %s cannot be used together", one, other);
+    log_detail("%s", why);
+    return false;
+}
+
+/* Records that are not about a row. */
+static const char *other_records(const struct options *o)
+{
+    return o->transactions    ? "--transactions"
+           : o->schema_events ? "--schema-events"
+           : o->messages      ? "--messages"
+           : o->heartbeat     ? "--heartbeat"
+                              : NULL;
+}
+
+static bool check_csv(const struct parsed *p)
+{
+    const struct options *o = &p->o;
+
+    if (o->envelope != ENVELOPE_FLINK && o->envelope != ENVELOPE_DEBEZIUM) {
+        log_error("invalid envelope for CSV: must be one of flink, debezium");
+        return false;
+    }
+    if (o->key_delimiter)
+        return refuse_pair("-F csv", "-K", "Keys stand before lines of NDJSON.");
+    if (p->types_given && o->envelope == ENVELOPE_FLINK)
+        return refuse_pair("-F csv -e flink", "--types or --set",
+                           "The cells are PostgreSQL's own texts, as COPY writes them.");
+    return true;
+}
+
+static bool check_envelope(struct parsed *p)
+{
+    struct options *o = &p->o;
+    const char *other = other_records(o);
+
+    if (o->envelope == ENVELOPE_OF_FORMAT)
+        o->envelope = o->format == FORMAT_CSV ? ENVELOPE_FLINK : ENVELOPE_DEBEZIUM;
+    if (p->changelog_given && o->envelope != ENVELOPE_FLINK) {
+        log_error("--changelog-mode needs -e flink");
+        return false;
+    }
+    if (other && o->format != FORMAT_NDJSON)
+        return refuse_pair(other, "-F csv", "CSV and Avro carry changes of rows alone.");
+    if (other && o->envelope == ENVELOPE_FLINK)
+        return refuse_pair(other, "-e flink", "That envelope carries changes of rows alone.");
+    return o->format != FORMAT_CSV || check_csv(p);
+}
+
 static bool validate(struct parsed *p)
 {
     struct options *o = &p->o;
@@ -660,7 +725,8 @@ static bool validate(struct parsed *p)
     if (!o->publication)
         o->publication = o->slot ? xasprintf("cdcdump_%s", o->slot) : "";
     return apply_settings(p) && check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
-           check_plugin_options(o) && check_key_delimiter(p) && check_output(o) &&
+           check_plugin_options(o) && check_key_delimiter(p) && check_envelope(p) &&
+           check_output(o) &&
            check_position(o) && check_snapshot(p);
 }
 
@@ -728,6 +794,8 @@ static void note_given(struct parsed *p, const struct option_row *row)
     p->snapshot_given |= row->offset == AT(o.snapshot);
     p->jobs_given |= row->offset == AT(o.jobs);
     p->chunk_size_given |= row->offset == AT(o.chunk_size);
+    p->changelog_given |= row->offset == AT(o.changelog);
+    p->types_given |= row->offset == AT(o.handling.profile) || row->offset == AT(settings);
 }
 
 static enum options_result parse_words(struct parsed *p, int argc, char **argv)

@@ -13,6 +13,7 @@
 
 #include "cdcdump.h"
 #include "cli/handling.h"
+#include "encode/container.h"
 
 /* Values of a repeatable option, in the order given. */
 struct string_list {
@@ -37,7 +38,17 @@ enum publication_mode { PUBLICATION_FILTERED, PUBLICATION_ALL_TABLES, PUBLICATIO
 
 enum ack_mode { ACK_BY_OUTPUT, ACK_WRITTEN, ACK_READ };
 
-enum envelope_name { ENVELOPE_DEBEZIUM, ENVELOPE_PLAIN };
+enum format_name { FORMAT_NDJSON, FORMAT_CSV, FORMAT_AVRO };
+
+enum envelope_name {
+    ENVELOPE_OF_FORMAT, /* not given: debezium, flink for CSV; never after parsing */
+    ENVELOPE_DEBEZIUM,
+    ENVELOPE_DEBEZIUM_09,
+    ENVELOPE_FLINK,
+    ENVELOPE_PLAIN,
+};
+
+enum changelog_mode { CHANGELOG_ALL, CHANGELOG_UPSERT };
 
 enum prompt { PROMPT_WHEN_NEEDED, PROMPT_ALWAYS, PROMPT_NEVER };
 
@@ -113,7 +124,10 @@ struct options {
     usec_t retry_delay;
 
     /* records */
+    enum format_name format;
+    enum codec codec; /* of Avro's blocks */
     enum envelope_name envelope;
+    enum changelog_mode changelog;
     struct handling handling; /* --types and --set */
     const char *server_name; /* NULL = the database's name */
     const char *key_delimiter; /* NULL = no keys; escapes already resolved */

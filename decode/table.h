@@ -14,12 +14,6 @@
 
 #include "decode/decoder.h"
 
-/* Borrowed text, not NUL-terminated. */
-struct slice {
-    const char *data;
-    uint32_t len;
-};
-
 /* ---- what a message says ---- */
 
 enum sent_nullable { NULLABLE_NOT_SAID, NULLABLE_NO, NULLABLE_YES };

@@ -144,6 +144,8 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
         outcome = output_open(&d->output, o->file);
     if (outcome == OUTCOME_OK)
         outcome = choose_mode(d, o);
+    if (outcome == OUTCOME_OK && o->format == FORMAT_AVRO && !output_use_container(&d->output, o->codec))
+        outcome = OUTCOME_FAILED;
     if (outcome == OUTCOME_OK && accepted->path)
         outcome = is_same_file(&d->output, accepted) ? continue_output(&d->output, accepted)
                                                      : check_name(&d->output, accepted);
@@ -199,11 +201,50 @@ enum outcome delivery_begin(struct delivery *d, lsn_t lsn)
     return record(d, &entry);
 }
 
+/* All that makes whole transactions is in the output's buffer, or has left it. */
+static void note_boundary(struct delivery *d)
+{
+    d->boundary = output_end(&d->output);
+    ledger_add(&d->ledger, d->boundary, &d->emitted);
+}
+
 void delivery_mark(struct delivery *d, const struct position *position)
 {
+    struct container *c = d->output.container;
+
     d->emitted = *position;
-    d->boundary = output_end(&d->output);
-    ledger_add(&d->ledger, d->boundary, position);
+    if (c)
+        container_mark(c);
+    if (!c || container_is_empty(c))
+        note_boundary(d);
+}
+
+/* Whole transactions first: what is behind them may have to be taken back. */
+enum outcome delivery_close_block(struct delivery *d)
+{
+    struct container *c = d->output.container;
+
+    if (!c || !container_has_marked(c))
+        return OUTCOME_OK;
+    if (!output_close_marked(&d->output))
+        return OUTCOME_FAILED;
+    note_boundary(d);
+    return OUTCOME_OK;
+}
+
+enum outcome delivery_added_to_block(struct delivery *d, unsigned records)
+{
+    struct container *c = d->output.container;
+    enum outcome outcome;
+
+    for (unsigned i = 0; i < records; i++)
+        container_added(c);
+    if (!container_is_full(c))
+        return OUTCOME_OK;
+    outcome = delivery_close_block(d);
+    if (outcome == OUTCOME_OK && container_is_full(c) && !output_close_all(&d->output))
+        outcome = OUTCOME_FAILED;
+    return outcome;
 }
 
 enum outcome delivery_accept(struct delivery *d)
@@ -220,8 +261,10 @@ enum outcome delivery_accept(struct delivery *d)
 
 enum outcome delivery_settle(struct delivery *d)
 {
-    enum outcome outcome = delivery_flush(d);
+    enum outcome outcome = delivery_close_block(d);
 
+    if (outcome == OUTCOME_OK)
+        outcome = delivery_flush(d);
     return outcome == OUTCOME_OK ? delivery_accept(d) : outcome;
 }
 
@@ -242,12 +285,20 @@ static uint64_t end_of_line(const struct output *out)
 enum outcome delivery_cut_unfinished(struct delivery *d)
 {
     struct output *out = &d->output;
+    enum outcome outcome = OUTCOME_OK;
 
-    if (d->boundary == output_end(out))
-        return OUTCOME_OK;
+    if (out->container) {
+        container_forget(out->container);
+        outcome = delivery_close_block(d);
+    }
+    if (outcome != OUTCOME_OK || d->boundary == output_end(out))
+        return outcome;
     if (d->mode == ACK_WRITTEN)
         return output_cut(out, d->boundary);
-    output_forget(out, d->boundary >= out->offset ? d->boundary : end_of_line(out));
+    if (d->boundary >= out->offset)
+        output_forget(out, d->boundary);
+    else if (!out->container) /* blocks that have begun to leave go whole */
+        output_forget(out, end_of_line(out));
     return OUTCOME_OK;
 }
 

@@ -1,8 +1,8 @@
 /*
  * delivery - output accepted, then state durable, then server told: the order that never changes.
  *
- * The capture appends records to output_buffer(&d->output) and calls delivery_mark() at each point
- * where a transaction is whole.  delivery_settle() finds out what has been accepted since, makes
+ * The capture appends records to output_buffer(&d->output), says so by delivery_added(), and calls
+ * delivery_mark() at each point where a transaction is whole.  delivery_settle() finds out what has been accepted since, makes
  * the state file say so, and only then moves `recorded`, the one position that the server may be
  * told of.  Nothing else moves it.
  */
@@ -44,6 +44,17 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o);
  */
 enum outcome delivery_begin(struct delivery *d, lsn_t lsn);
 
+enum outcome delivery_added_to_block(struct delivery *d, unsigned records);
+
+/* So many records have been appended: closes a block that is full. */
+static inline enum outcome delivery_added(struct delivery *d, unsigned records)
+{
+    return d->output.container ? delivery_added_to_block(d, records) : OUTCOME_OK;
+}
+
+/* Closes the block of whole transactions that wait for more: there is nothing more at the moment. */
+enum outcome delivery_close_block(struct delivery *d);
+
 /* Everything appended so far makes whole transactions, up to that position. */
 void delivery_mark(struct delivery *d, const struct position *position);
 
@@ -56,7 +67,8 @@ static inline enum outcome delivery_flush(struct delivery *d)
 /* Whether whole transactions have been appended that are not on record yet. */
 static inline bool delivery_owes_output(const struct delivery *d)
 {
-    return d->boundary != d->recorded_end;
+    return d->boundary != d->recorded_end ||
+           (d->output.container && !container_is_empty(d->output.container));
 }
 
 /* Whether all that has been appended is accepted and on record. */

@@ -77,6 +77,7 @@ static enum outcome continue_file(struct output *o)
     if (end < 0)
         return failed(o, "find the end of");
     o->offset = (uint64_t)end;
+    o->begun = end > 0;
     o->path = absolute_path(o);
     proc_path(o->fd, link, sizeof link);
     o->read_fd = open(o->given ? o->given : link, O_RDONLY | O_CLOEXEC);
@@ -128,6 +129,7 @@ enum outcome output_open(struct output *o, const char *path)
 
     *o = (struct output){.fd = STDOUT_FILENO, .read_fd = -1, .given = path};
     buf_init(&o->pending, INITIAL_BUFFER);
+    buf_init(&o->head, 256);
     if (path)
         outcome = open_path(o);
     if (outcome == OUTCOME_OK)
@@ -145,7 +147,49 @@ void output_close(struct output *o)
         close(o->fd);
     free(o->path);
     buf_release(&o->pending);
+    buf_release(&o->head);
+    container_free(o->container);
     *o = (struct output){.fd = -1, .read_fd = -1};
+}
+
+/* ---- what stands around records ---- */
+
+bool output_use_container(struct output *o, enum codec codec)
+{
+    o->container = container_new(codec);
+    return o->container != NULL;
+}
+
+void output_set_head(struct output *o, const struct buf *head)
+{
+    o->head.len = 0;
+    buf_add_buf(&o->head, head);
+}
+
+void output_begin(struct output *o)
+{
+    if (o->begun)
+        return;
+    o->begun = true;
+    if (!o->container) {
+        buf_add_buf(&o->pending, &o->head);
+        return;
+    }
+    buf_add_char(&o->head, '\0');
+    container_add_head(o->container, o->head.data, &o->pending);
+    o->head.len--;
+}
+
+bool output_close_marked(struct output *o)
+{
+    output_begin(o);
+    return container_close_marked(o->container, &o->pending);
+}
+
+bool output_close_all(struct output *o)
+{
+    output_begin(o);
+    return container_close_all(o->container, &o->pending);
 }
 
 /* ---- writing ---- */
@@ -241,6 +285,7 @@ void output_forget(struct output *o, uint64_t end)
 {
     if (end >= o->offset && end < output_end(o))
         o->pending.len -= (size_t)(output_end(o) - end);
+    o->begun = output_end(o) > 0;
 }
 
 enum outcome output_cut(struct output *o, uint64_t end)
@@ -253,29 +298,48 @@ enum outcome output_cut(struct output *o, uint64_t end)
     if (ftruncate(o->fd, (off_t)end) != 0 || lseek(o->fd, (off_t)end, SEEK_SET) < 0)
         return failed(o, "cut back");
     o->offset = end;
+    o->begun = end > 0;
     return output_sync(o);
 }
 
 /* ---- reading back, opening anew ---- */
 
-bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc)
+/* Reads n bytes at an offset, as many as there are; how many that were, -1 when it cannot be read. */
+static ssize_t read_back(const struct output *o, char *bytes, size_t n, uint64_t at)
 {
-    unsigned char bytes[OUTPUT_CHECKED];
-    size_t want = offset < sizeof bytes ? (size_t)offset : sizeof bytes;
     size_t have = 0;
 
-    while (have < want) {
-        ssize_t n = o->read_fd < 0 ? -1
-                                   : pread(o->read_fd, bytes + have, want - have,
-                                           (off_t)(offset - want + have));
+    while (have < n && o->read_fd >= 0) {
+        ssize_t got = pread(o->read_fd, bytes + have, n - have, (off_t)(at + have));
 
-        if (n < 0 && errno == EINTR && o->read_fd >= 0)
+        if (got < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            return false;
-        have += (size_t)n;
+        if (got < 0)
+            return -1;
+        if (got == 0)
+            break;
+        have += (size_t)got;
     }
-    *crc = (uint32_t)crc32(0, bytes, (uInt)want);
+    return o->read_fd < 0 ? -1 : (ssize_t)have;
+}
+
+bool output_read_start(const struct output *o, struct buf *b, size_t max)
+{
+    ssize_t n = read_back(o, buf_reserve(b, max), max, 0);
+
+    if (n > 0)
+        b->len += (size_t)n;
+    return n >= 0;
+}
+
+bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc)
+{
+    char bytes[OUTPUT_CHECKED];
+    size_t n = offset < sizeof bytes ? (size_t)offset : sizeof bytes;
+
+    if (read_back(o, bytes, n, offset - n) != (ssize_t)n)
+        return false;
+    *crc = (uint32_t)crc32(0, (const Bytef *)bytes, (uInt)n);
     return true;
 }
 

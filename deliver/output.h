@@ -7,6 +7,9 @@
  * shared with other processes, so it is never switched to non-blocking: a pipe or terminal is
  * opened once more through /proc instead, and where that is not possible writes are kept so small
  * that poll() can promise they will not block (PIPE_BUF).
+ *
+ * An output may begin with a head, and records may go into it in blocks (encode/container.h): then
+ * they are appended to the open block, and are pending when that is closed.
  */
 #ifndef DELIVER_OUTPUT_H
 #define DELIVER_OUTPUT_H
@@ -15,6 +18,7 @@
 
 #include "base/buf.h"
 #include "cdcdump.h"
+#include "encode/container.h"
 
 enum output_kind {
     OUTPUT_FILE,
@@ -36,6 +40,9 @@ struct output {
     struct buf pending;
     size_t sent;     /* bytes of pending that have been written */
     uint64_t offset; /* of the next byte to be written */
+    struct container *container; /* NULL = records have no blocks around them */
+    struct buf head; /* what it begins with; of a container the schema */
+    bool begun;      /* that has been appended, or the file had content */
 };
 
 enum { OUTPUT_HIGH_WATER = 256 * 1024 }; /* pending bytes above which nothing more is decoded */
@@ -44,10 +51,26 @@ enum { OUTPUT_HIGH_WATER = 256 * 1024 }; /* pending bytes above which nothing mo
 enum outcome output_open(struct output *o, const char *path);
 void output_close(struct output *o);
 
+/* Records go into blocks from now on. */
+bool output_use_container(struct output *o, enum codec codec);
+
+/* What the output is to begin with; too late once it has begun. */
+void output_set_head(struct output *o, const struct buf *head);
+
+/* Appends the head, unless the output has begun. */
+void output_begin(struct output *o);
+
+/*
+ * Closes the block of what lies before the container's last mark, or of everything.  False when it
+ * cannot be compressed: logged.
+ */
+bool output_close_marked(struct output *o);
+bool output_close_all(struct output *o);
+
 /* The buffer to append whole records to. */
 static inline struct buf *output_buffer(struct output *o)
 {
-    return &o->pending;
+    return o->container ? container_block(o->container) : &o->pending;
 }
 
 static inline size_t output_pending(const struct output *o)
@@ -78,6 +101,9 @@ enum outcome output_cut(struct output *o, uint64_t end);
 
 /* Drops bytes from `end` on that are still in the buffer; any kind of output. */
 void output_forget(struct output *o, uint64_t end);
+
+/* Reads up to max bytes from the start of a regular file to the end of b; false when it cannot be. */
+bool output_read_start(const struct output *o, struct buf *b, size_t max);
 
 /* CRC-32 (zlib's) of the up to OUTPUT_CHECKED bytes before offset; false when not readable. */
 enum { OUTPUT_CHECKED = 4096 };

@@ -5,16 +5,27 @@
  * beyond the basic plane); an underscore that would read as the beginning of such becomes _u005f.
  * So the way back is unambiguous: "a b" is a_u0020b, and a column called a_u0020b is
  * a_u005fu0020b.
+ *
+ * A byte that is not UTF-8 becomes a low surrogate with no high one before it, _udc80 to _udcff,
+ * which no character is; the empty name becomes _u0000.
  */
 #ifndef ENCODE_AVRO_NAME_H
 #define ENCODE_AVRO_NAME_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 
-/* Appends the name; bytes that are not UTF-8 count as the characters of Latin-1 they would be. */
+/* Appends the name of a field, or one part of a namespace. */
 void avro_add_name(struct buf *b, const char *name);
 
-/* Whether the name is the same in Avro. */
+/*
+ * Appends the name of a record.  The specification keeps the names of its own types from being
+ * those of others, in any namespace, so the first letter of such is escaped: int is _u0069nt.
+ */
+void avro_add_type_name(struct buf *b, const char *name);
+
+/* Whether avro_add_name() adds the name as it is. */
 bool avro_name_is_same(const char *name);
 
 #endif

@@ -18,17 +18,24 @@
 
 enum codec { CODEC_NULL, CODEC_DEFLATE, CODEC_ZSTANDARD, CODEC_SNAPPY };
 
+/* As the metadata of a file have it. */
+const char *container_codec_name(enum codec codec);
+
 enum { CONTAINER_SYNC = 16, CONTAINER_BLOCK = 128 * 1024 }; /* bytes, before the codec */
 
 struct container;
 
-/* Owns its memory and the codec's. */
+/*
+ * Owns its memory and the codec's, which are kept from block to block.  NULL when the system has no
+ * random bytes for the sync marker, which has been logged.
+ */
 struct container *container_new(enum codec codec);
 void container_free(struct container *c);
 
 /*
  * Appends a head to b.  The sync marker, which is its end, is that of the container: random unless
- * container_set_sync() has chosen it, as a file that is continued has to keep its own.
+ * container_set_sync() has chosen it, as a file that is continued has to keep its own.  All that
+ * precedes it is the same for the same codec and schema, so a file is known by its first bytes.
  */
 void container_add_head(const struct container *c, const char *schema, struct buf *b);
 void container_set_sync(struct container *c, const char sync[CONTAINER_SYNC]);
@@ -40,9 +47,12 @@ void container_added(struct container *c);
 /* Everything added so far makes whole transactions. */
 void container_mark(struct container *c);
 
-/* Whether anything has been added that is in no closed block; whether anything has since the mark. */
+/* Whether all that was added is in closed blocks; whether all else lies before the mark. */
 bool container_is_empty(const struct container *c);
 bool container_is_marked(const struct container *c);
+
+/* Whether anything lies before the mark: whether there is a block for container_close_marked(). */
+bool container_has_marked(const struct container *c);
 
 /* Whether the open block has its size. */
 static inline bool container_is_full(struct container *c)
@@ -53,7 +63,7 @@ static inline bool container_is_full(struct container *c)
 /*
  * Closes a block of all that lies before the mark, appending it to out; nothing when that is nothing.
  * container_close_all() does so, and closes another one of what lies behind.  False when the codec
- * fails, which has been logged.
+ * fails, which has been logged; the block that it was about is still open then.
  */
 bool container_close_marked(struct container *c, struct buf *out);
 bool container_close_all(struct container *c, struct buf *out);

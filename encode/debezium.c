@@ -142,13 +142,14 @@ static void add_source(struct envelope_context *x, struct buf *b, const struct b
 }
 
 static bool change(struct envelope_context *x, const struct transaction *t, const struct change *c,
-                   const struct layout *l, struct buf *b)
+                   enum row_kind kind, const struct layout *l, struct buf *b)
 {
     static const char ops[] = {[OP_INSERT] = 'c', [OP_UPDATE] = 'u', [OP_DELETE] = 'd',
                                [OP_TRUNCATE] = 't'};
     char op[] = ",\"op\":\"?\"";
 
     (void)t;
+    (void)kind;
     op[7] = ops[c->op];
     buf_add_str(b, "{\"before\":");
     if (!envelope_add_old(x, c, l, b))
@@ -202,6 +203,15 @@ static void drop_comma(struct buf *b, size_t at)
     b->data[at] = '{';
 }
 
+void debezium_add_message(const struct message *m, struct buf *b)
+{
+    buf_add_str(b, ",\"message\":{\"prefix\":");
+    json_add_name(b, m->prefix);
+    buf_add_str(b, ",\"content\":");
+    json_add_base64(b, m->content, m->len);
+    buf_add_char(b, '}');
+}
+
 static bool message(struct envelope_context *x, const struct transaction *t,
                     const struct message *m, struct buf *b)
 {
@@ -220,11 +230,8 @@ static bool message(struct envelope_context *x, const struct transaction *t,
     drop_comma(b, start);
     buf_add_str(b, ",\"op\":\"m\"");
     buf_add(b, x->clock.data, x->clock.len - 1);
-    buf_add_str(b, ",\"message\":{\"prefix\":");
-    json_add_name(b, m->prefix);
-    buf_add_str(b, ",\"content\":");
-    json_add_base64(b, m->content, m->len);
-    buf_add_str(b, "}}");
+    debezium_add_message(m, b);
+    buf_add_char(b, '}');
     return true;
 }
 
@@ -254,8 +261,8 @@ static void add_counts(struct envelope_context *x, struct buf *b)
     buf_release(&collections);
 }
 
-static void transaction(struct envelope_context *x, const struct transaction *t,
-                        enum transaction_mark mark, struct buf *b)
+void debezium_transaction(struct envelope_context *x, const struct transaction *t,
+                          enum transaction_mark mark, struct buf *b)
 {
     static const char *const status[] = {
         [MARK_BEGIN] = "BEGIN",
@@ -307,17 +314,11 @@ static void add_key_names(struct buf *b, const struct relation *r)
 }
 
 /* The shape of Debezium's schema change events, with what PostgreSQL's stream can tell. */
-static void schema(struct envelope_context *x, const struct transaction *t,
-                   const struct relation *r, lsn_t lsn, bool first, struct buf *b)
+void debezium_add_table_changes(const struct relation *r, bool first, struct buf *b)
 {
-    size_t start = b->len;
     int position = 0;
     struct buf id;
 
-    (void)t;
-    add_free_source(x, b, x->now, "false", r->schema, r->name, lsn);
-    drop_comma(b, start);
-    buf_add(b, x->clock.data, x->clock.len - 1);
     buf_init(&id, 128);
     buf_printf(&id, "\"%s\".\"%s\"", r->schema, r->name);
     buf_add_char(&id, '\0');
@@ -330,7 +331,20 @@ static void schema(struct envelope_context *x, const struct transaction *t,
     for (int i = 0; i < r->ncolumns; i++)
         if (!r->columns[i].excluded)
             add_column(b, &r->columns[i], ++position);
-    buf_add_str(b, "]}}]}");
+    buf_add_str(b, "]}}]");
+}
+
+static void schema(struct envelope_context *x, const struct transaction *t,
+                   const struct relation *r, lsn_t lsn, bool first, struct buf *b)
+{
+    size_t start = b->len;
+
+    (void)t;
+    add_free_source(x, b, x->now, "false", r->schema, r->name, lsn);
+    drop_comma(b, start);
+    buf_add(b, x->clock.data, x->clock.len - 1);
+    debezium_add_table_changes(r, first, b);
+    buf_add_char(b, '}');
 }
 
 static void heartbeat(struct envelope_context *x, lsn_t lsn, struct buf *b)
@@ -350,7 +364,7 @@ const struct envelope envelope_debezium = {
     .describe_rows = describe_rows,
     .row = row,
     .message = message,
-    .transaction = transaction,
+    .transaction = debezium_transaction,
     .schema = schema,
     .heartbeat = heartbeat,
 };

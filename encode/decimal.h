@@ -10,15 +10,15 @@
 #include "base/buf.h"
 #include "cdcdump.h"
 
-/* The typmod of numeric(precision, scale); false when it does not say.  scale can be negative (15+). */
+/* The typmod of numeric(precision, scale); false when it says nothing.  scale may be below 0 (15+). */
 bool decimal_typmod(int32_t typmod, int *precision, int *scale);
 
-/* How many digits stand behind the point; false when it is no decimal number: NaN, the infinities. */
+/* How many digits stand behind the point; false when it is no decimal number, such as NaN. */
 bool decimal_scale(const char *text, size_t len, int *scale);
 
 /*
- * Appends the bytes.  False, with nothing appended, when it is no decimal number or has digits other
- * than 0 beyond the scale.
+ * Appends the bytes.  False, with nothing appended, when it is no decimal number, has digits other
+ * than 0 beyond the scale, or more than 150000 of them, which no numeric has.
  */
 bool decimal_add(struct buf *b, const char *text, size_t len, int scale);
 

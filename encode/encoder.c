@@ -3,13 +3,14 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "encode/envelope.h"
+#include "encode/encoder_internal.h"
 #include "encode/value.h"
 
-struct encoder {
-    const struct options *o;
-    const struct envelope *envelope;
-    struct envelope_context x;
+static const struct envelope *const envelopes[] = {
+    [ENVELOPE_DEBEZIUM] = &envelope_debezium,
+    [ENVELOPE_DEBEZIUM_09] = &envelope_debezium_09,
+    [ENVELOPE_FLINK] = &envelope_flink,
+    [ENVELOPE_PLAIN] = &envelope_plain,
 };
 
 /* ---- pieces that envelopes share ---- */
@@ -55,11 +56,12 @@ struct encoder *encoder_new(const struct options *o, const char *database)
 {
     struct encoder *e = xcalloc(1, sizeof *e);
     struct envelope_context *x = &e->x;
-    struct buf *bufs[] = {&x->server_name, &x->database, &x->scratch, &x->clock,
-                          &x->head,        &x->middle,   &x->tail};
+    struct buf *bufs[] = {&x->server_name, &x->database, &x->scratch, &x->clock, &x->cell,
+                          &x->head,        &x->middle,   &x->tail, &e->head, &e->table};
 
     e->o = o;
-    e->envelope = o->envelope == ENVELOPE_PLAIN ? &envelope_plain : &envelope_debezium;
+    e->format = o->format == FORMAT_CSV ? &format_csv : &format_ndjson;
+    e->envelope = envelopes[o->envelope];
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         buf_init(bufs[i], 512);
     json_add_name(&x->server_name, o->server_name ? o->server_name : database);
@@ -79,52 +81,53 @@ void encoder_free(struct encoder *e)
     buf_release(&x->server_name);
     buf_release(&x->database);
     buf_release(&x->scratch);
+    buf_release(&x->cell);
     buf_release(&x->clock);
     buf_release(&x->head);
     buf_release(&x->middle);
     buf_release(&x->tail);
+    buf_release(&e->head);
+    buf_release(&e->table);
     layouts_release(&x->layouts);
     layouts_release(&x->row_layouts);
     free(e);
 }
 
-/* ---- the frame ---- */
+/* ---- heads ---- */
 
-static void add_delimiter(const struct encoder *e, struct buf *b)
+bool encoder_has_head(const struct encoder *e)
 {
-    if (e->o->key_delimiter)
-        buf_add(b, e->o->key_delimiter, e->o->key_delimiter_len);
+    return e->format->fits != NULL;
 }
 
-/* For records that are about no row: the key is a small object of its own, or empty. */
-static void add_other_key(const struct encoder *e, const char *name, const struct buf *value,
-                          struct buf *b)
+bool encoder_fits(struct encoder *e, const struct relation *r)
 {
-    if (!e->o->key_delimiter)
-        return;
-    if (name) {
-        buf_printf(b, "{\"%s\":", name);
-        buf_add_buf(b, value);
-        buf_add_char(b, '}');
-    }
-    add_delimiter(e, b);
+    return !e->format->fits || (e->head.len > 0 && e->format->fits(e, r));
 }
 
-/* The key of a row (NULL: there is none), with its delimiter. */
-static bool add_row_key(struct encoder *e, const struct value *row, lsn_t lsn,
-                        const struct layout *l, struct buf *b)
+void encoder_expect(struct encoder *e, const struct relation *r)
 {
-    if (row && l->has_key && !layout_add_row(l, row, ROW_KEY, b, &e->x.scratch, lsn))
-        return false;
-    add_delimiter(e, b);
-    return true;
+    e->format->expect(e, r);
 }
 
-static bool add_change_key(struct encoder *e, const struct change *c, const struct layout *l,
-                           struct buf *b)
+const struct buf *encoder_head(const struct encoder *e)
 {
-    return add_row_key(e, c->new_row ? c->new_row : c->old_row, c->lsn, l, b);
+    return &e->head;
 }
+
+bool encoder_adopt(struct encoder *e, const char *bytes, size_t len)
+{
+    return e->format->adopt(e, bytes, len);
+}
+
+/* ---- events ---- */
+
+const char *const row_kind_names[] = {
+    [RECORD_INSERT] = "+I",
+    [RECORD_UPDATE_BEFORE] = "-U",
+    [RECORD_UPDATE_AFTER] = "+U",
+    [RECORD_DELETE] = "-D",
+};
 
 static struct layout *layout_of(struct encoder *e, struct layouts *layouts,
                                 const struct relation *r)
@@ -133,11 +136,9 @@ static struct layout *layout_of(struct encoder *e, struct layouts *layouts,
     struct layout *l = layouts_get(layouts, r, &fresh);
 
     if (fresh)
-        e->envelope->describe(&e->x, l);
+        e->format->describe(e, l);
     return l;
 }
-
-/* ---- events ---- */
 
 void encoder_set_clock(struct encoder *e, usec_t now)
 {
@@ -152,28 +153,74 @@ void encoder_begin(struct encoder *e, const struct transaction *t, bool again)
     if (e->o->transactions && !again)
         for (uint32_t i = 0; i < e->x.layouts.count; i++)
             e->x.layouts.by_index[i].changes = 0;
-    e->envelope->begin(&e->x, t);
+    e->format->begin(e, t);
 }
 
-bool encoder_change(struct encoder *e, const struct transaction *t, const struct change *c,
-                    struct buf *b)
+/* Which of Flink's records a change is; how many. */
+static int kinds_of(const struct encoder *e, const struct change *c, enum row_kind kinds[2])
+{
+    int n = 0;
+
+    if (e->o->envelope != ENVELOPE_FLINK || c->op == OP_INSERT)
+        kinds[n++] = RECORD_INSERT;
+    else if (c->op == OP_DELETE)
+        kinds[n++] = RECORD_DELETE;
+    else {
+        if (e->o->changelog == CHANGELOG_ALL)
+            kinds[n++] = RECORD_UPDATE_BEFORE;
+        kinds[n++] = RECORD_UPDATE_AFTER;
+    }
+    return n;
+}
+
+/* The flink envelope has no form for everything; *none: there is nothing to write. */
+static enum outcome check_flink(const struct encoder *e, const struct change *c, bool *none)
+{
+    const struct relation *r = c->relation;
+    bool needs_old = e->o->changelog == CHANGELOG_ALL && c->op != OP_INSERT;
+
+    *none = c->op == OP_TRUNCATE;
+    if (*none) {
+        log_warning("the truncation of table \"%s.%s\" at " LSN_FMT " is left out: the flink "
+                    "envelope has no form for it",
+                    r->schema, r->name, LSN_ARGS(c->lsn));
+        return OUTCOME_OK;
+    }
+    if (c->op == OP_INSERT || c->old_kind == OLD_FULL ||
+        (!needs_old && (c->op == OP_UPDATE || c->old_row)))
+        return OUTCOME_OK;
+    log_error("the change of table \"%s.%s\" at " LSN_FMT " has no old row", r->schema, r->name,
+              LSN_ARGS(c->lsn));
+    log_detail("Changelog mode \"all\" gives the old row of every update and deletion, which the "
+               "server sends for tables with REPLICA IDENTITY FULL.");
+    log_hint("Use --changelog-mode=upsert, or another envelope; --replica-identity=full is for "
+             "changes to come.");
+    return OUTCOME_MISUSED;
+}
+
+enum outcome encoder_change(struct encoder *e, const struct transaction *t, const struct change *c,
+                            struct buf *b)
 {
     size_t start = b->len;
     struct layout *l = layout_of(e, &e->x.layouts, c->relation);
+    enum row_kind kinds[2];
+    int n = kinds_of(e, c, kinds);
+    bool none = false;
+    enum outcome outcome =
+        e->o->envelope == ENVELOPE_FLINK ? check_flink(e, c, &none) : OUTCOME_OK;
 
-    if ((e->o->key_delimiter && !add_change_key(e, c, l, b)) ||
-        !e->envelope->change(&e->x, t, c, l, b)) {
+    e->written = 0;
+    if (outcome != OUTCOME_OK || none)
+        return outcome;
+    for (int i = 0; i < n; i++) {
+        if (e->format->change(e, t, c, kinds[i], l, b))
+            continue;
         b->len = start;
-        return false;
+        return OUTCOME_FAILED;
     }
-    buf_add_char(b, '\n');
+    e->written = (unsigned)n;
     l->changes++;
-    if (c->op == OP_DELETE && e->o->tombstones) {
-        if (!add_change_key(e, c, l, b))
-            return false;
-        buf_add_char(b, '\n');
-    }
-    return true;
+    return OUTCOME_OK;
 }
 
 void encoder_snapshot(struct encoder *e, lsn_t lsn, usec_t when)
@@ -183,69 +230,74 @@ void encoder_snapshot(struct encoder *e, lsn_t lsn, usec_t when)
     e->x.snapshots++;
 }
 
-bool encoder_row(struct encoder *e, const struct relation *r, const struct value *row,
-                 enum row_mark mark, struct buf *b)
+unsigned encoder_written(const struct encoder *e)
+{
+    return e->written;
+}
+
+enum outcome encoder_row(struct encoder *e, const struct relation *r, const struct value *row,
+                         enum row_mark mark, struct buf *b)
 {
     size_t start = b->len;
     struct layout *l = layout_of(e, &e->x.row_layouts, r);
 
     if (l->rows_of != e->x.snapshots || l->rows_mark != mark) {
         l->rows.len = 0;
-        e->envelope->describe_rows(&e->x, l, mark);
+        e->format->describe_rows(e, l, mark);
         l->rows_of = e->x.snapshots;
         l->rows_mark = mark;
     }
-    if ((e->o->key_delimiter && !add_row_key(e, row, e->x.snapshot_lsn, l, b)) ||
-        !e->envelope->row(&e->x, row, l, b)) {
-        b->len = start;
-        return false;
-    }
-    buf_add_char(b, '\n');
-    return true;
+    e->written = 1;
+    if (e->format->row(e, row, l, b))
+        return OUTCOME_OK;
+    b->len = start;
+    return OUTCOME_FAILED;
 }
 
-bool encoder_message(struct encoder *e, const struct transaction *t, const struct message *m,
+/* ---- records that are about no row: NDJSON alone has them ---- */
+
+enum outcome encoder_message(struct encoder *e, const struct transaction *t, const struct message *m,
                      struct buf *b)
 {
     size_t start = b->len;
 
     e->x.scratch.len = 0;
     json_add_name(&e->x.scratch, m->prefix);
-    add_other_key(e, "prefix", &e->x.scratch, b);
+    ndjson_add_key(e, "prefix", &e->x.scratch, b);
     if (!e->envelope->message(&e->x, t, m, b)) {
         b->len = start;
-        return false;
+        return OUTCOME_FAILED;
     }
     buf_add_char(b, '\n');
-    return true;
+    return OUTCOME_OK;
 }
 
-bool encoder_transaction(struct encoder *e, const struct transaction *t, enum transaction_mark mark,
+enum outcome encoder_transaction(struct encoder *e, const struct transaction *t, enum transaction_mark mark,
                          struct buf *b)
 {
     e->x.scratch.len = 0;
     buf_printf(&e->x.scratch, "%u", t->xid);
-    add_other_key(e, "txId", &e->x.scratch, b);
+    ndjson_add_key(e, "txId", &e->x.scratch, b);
     e->envelope->transaction(&e->x, t, mark, b);
     buf_add_char(b, '\n');
-    return true;
+    return OUTCOME_OK;
 }
 
-bool encoder_schema(struct encoder *e, const struct transaction *t, const struct relation *r,
+enum outcome encoder_schema(struct encoder *e, const struct transaction *t, const struct relation *r,
                     lsn_t lsn, bool first, struct buf *b)
 {
     e->x.scratch.len = 0;
     json_add_name(&e->x.scratch, r->name);
-    add_other_key(e, "table", &e->x.scratch, b);
+    ndjson_add_key(e, "table", &e->x.scratch, b);
     e->envelope->schema(&e->x, t, r, lsn, first, b);
     buf_add_char(b, '\n');
-    return true;
+    return OUTCOME_OK;
 }
 
-bool encoder_heartbeat(struct encoder *e, lsn_t lsn, struct buf *b)
+enum outcome encoder_heartbeat(struct encoder *e, lsn_t lsn, struct buf *b)
 {
-    add_other_key(e, "serverName", &e->x.server_name, b);
+    ndjson_add_key(e, "serverName", &e->x.server_name, b);
     e->envelope->heartbeat(&e->x, lsn, b);
     buf_add_char(b, '\n');
-    return true;
+    return OUTCOME_OK;
 }

@@ -1,9 +1,10 @@
 /*
- * encoder - events -> records: NDJSON lines, or with -K the lines KEY DELIMITER VALUE.
+ * encoder - events -> records, in one of the formats: NDJSON, CSV.
  *
- * The encoder knows the frame (keys, delimiters, tombstones, line ends); the value inside is up to
- * an envelope (envelope.h).  Records are appended whole to the caller's buffer; when one cannot be
- * written the buffer is as it was before and the reason has been logged.
+ * The frame of a record is up to the format, the value in it to an envelope (envelope.h).  Records
+ * are appended whole to the caller's buffer; when one cannot be written the buffer is as it was
+ * before and the reason has been logged: OUTCOME_FAILED for a value that has no form,
+ * OUTCOME_MISUSED where the envelope asks for what the server does not send.
  */
 #ifndef ENCODE_ENCODER_H
 #define ENCODE_ENCODER_H
@@ -18,25 +19,49 @@ struct encoder;
 struct encoder *encoder_new(const struct options *o, const char *database);
 void encoder_free(struct encoder *e);
 
+/*
+ * What an output begins with, before the first record: the names of the columns (CSV).  NDJSON has no
+ * head; every record goes with it.
+ */
+bool encoder_has_head(const struct encoder *e);
+
+/* Whether records of r go with the head as it stands. */
+bool encoder_fits(struct encoder *e, const struct relation *r);
+
+/* Makes the head one that they go with, of an output that has not begun. */
+void encoder_expect(struct encoder *e, const struct relation *r);
+
+/* The head as it stands. */
+const struct buf *encoder_head(const struct encoder *e);
+
+/*
+ * Takes the head from an output that goes on: the bytes that it begins with, as far as they were
+ * read.  False when they are not the beginning of such an output.
+ */
+bool encoder_adopt(struct encoder *e, const char *bytes, size_t len);
+
 /* The time of writing, for all records until the next call. */
 void encoder_set_clock(struct encoder *e, usec_t now);
 
 /* A transaction begins; once more after a reconnect in its middle, then `again` is true. */
 void encoder_begin(struct encoder *e, const struct transaction *t, bool again);
 
-/* One change, one record; with -K a tombstone behind a deletion. */
-bool encoder_change(struct encoder *e, const struct transaction *t, const struct change *c,
+/* One change: a record, or two (flink), or none that it has a form for; -K: tombstones. */
+enum outcome encoder_change(struct encoder *e, const struct transaction *t, const struct change *c,
                     struct buf *b);
 
 /* Rows from now on are read as of this position and time, which their records carry. */
 void encoder_snapshot(struct encoder *e, lsn_t lsn, usec_t when);
 
 /* One row of a table, one record `r`; row has a value for each column of the relation. */
-bool encoder_row(struct encoder *e, const struct relation *r, const struct value *row,
+enum outcome encoder_row(struct encoder *e, const struct relation *r, const struct value *row,
                  enum row_mark mark, struct buf *b);
 
+/* How many records the last of these two has written. */
+unsigned encoder_written(const struct encoder *e);
+
 /* A logical message; t is NULL for one outside of a transaction. */
-bool encoder_message(struct encoder *e, const struct transaction *t, const struct message *m,
+enum outcome encoder_message(struct encoder *e, const struct transaction *t, const struct message *m,
                      struct buf *b);
 
 enum transaction_mark {
@@ -48,14 +73,14 @@ enum transaction_mark {
 };
 
 /* --transactions: what became of a transaction; END and PREPARE count its records by table. */
-bool encoder_transaction(struct encoder *e, const struct transaction *t, enum transaction_mark mark,
+enum outcome encoder_transaction(struct encoder *e, const struct transaction *t, enum transaction_mark mark,
                          struct buf *b);
 
 /* --schema-events: a table's columns, when first seen (`first`) or changed. */
-bool encoder_schema(struct encoder *e, const struct transaction *t, const struct relation *r,
+enum outcome encoder_schema(struct encoder *e, const struct transaction *t, const struct relation *r,
                     lsn_t lsn, bool first, struct buf *b);
 
 /* --heartbeat: lsn is the position that the stream has reached. */
-bool encoder_heartbeat(struct encoder *e, lsn_t lsn, struct buf *b);
+enum outcome encoder_heartbeat(struct encoder *e, lsn_t lsn, struct buf *b);
 
 #endif

@@ -19,6 +19,7 @@ struct envelope_context {
     struct layouts layouts;     /* of the stream's relations */
     struct layouts row_layouts; /* of those that rows are read by, which may be newer */
     struct buf scratch;
+    struct buf cell; /* JSON that is a cell of CSV */
     usec_t now;
     lsn_t snapshot_lsn; /* of rows that are read from tables */
     usec_t snapshot_time;
@@ -37,8 +38,9 @@ struct envelope {
     void (*begin)(struct envelope_context *x, const struct transaction *t);
     /* fills layout->table */
     void (*describe)(struct envelope_context *x, struct layout *l);
+    /* kind: which record of it, in the flink envelope */
     bool (*change)(struct envelope_context *x, const struct transaction *t, const struct change *c,
-                   const struct layout *l, struct buf *b);
+                   enum row_kind kind, const struct layout *l, struct buf *b);
     /* fills layout->rows, what all rows of a table with that mark have in common */
     void (*describe_rows)(struct envelope_context *x, struct layout *l, enum row_mark mark);
     bool (*row)(struct envelope_context *x, const struct value *row, const struct layout *l,
@@ -53,6 +55,8 @@ struct envelope {
 };
 
 extern const struct envelope envelope_debezium;
+extern const struct envelope envelope_debezium_09;
+extern const struct envelope envelope_flink;
 extern const struct envelope envelope_plain;
 
 /* The old row as far as the server sent it, or null. */
@@ -62,6 +66,15 @@ bool envelope_add_old(struct envelope_context *x, const struct change *c, const 
 /* The new row, or null. */
 bool envelope_add_new(struct envelope_context *x, const struct change *c, const struct layout *l,
                       struct buf *b);
+
+/* What the two envelopes of Debezium have in common. */
+void debezium_transaction(struct envelope_context *x, const struct transaction *t,
+                          enum transaction_mark mark, struct buf *b);
+void debezium_add_message(const struct message *m, struct buf *b);
+void debezium_add_table_changes(const struct relation *r, bool first, struct buf *b);
+
+/* Microseconds since 1970 as "2026-01-02T03:04:05.678901Z", without quotes. */
+void envelope_add_timestamp(struct buf *b, usec_t when);
 
 /* `"schema.table":n` of all tables with records in the open transaction: calls f for each. */
 uint64_t envelope_for_each_count(struct envelope_context *x,

@@ -101,7 +101,7 @@ struct layout *layouts_get(struct layouts *ls, const struct relation *r, bool *f
 
 /* ---- rows ---- */
 
-static bool cannot_write(const struct layout *l, const struct layout_column *c, lsn_t lsn,
+bool layout_cannot_write(const struct layout *l, const struct layout_column *c, lsn_t lsn,
                          const char *why)
 {
     const struct relation *r = l->relation;
@@ -111,32 +111,42 @@ static bool cannot_write(const struct layout *l, const struct layout_column *c, 
     return false;
 }
 
-static bool add_binary(const struct layout *l, const struct layout_column *c,
-                       const struct value *v, struct buf *b, struct buf *scratch, lsn_t lsn)
+bool layout_not_utf8(const struct layout *l, const struct layout_column *c, lsn_t lsn)
 {
-    scratch->len = 0;
-    if (!binary_knows(c->rule.type))
-        return cannot_write(l, c, lsn, "the binary form of its type is not known; leave -o binary out");
-    if (!binary_to_text(scratch, v->data, v->len, c->rule.type))
-        return cannot_write(l, c, lsn, "the value does not have its type's binary form");
-    if (c->rule.write(b, scratch->data, scratch->len, &c->rule))
+    layout_cannot_write(l, c, lsn, "the value is not valid UTF-8");
+    log_hint("The database does not check encodings (SQL_ASCII): mend the row, or leave the "
+             "column out with --exclude-column.");
+    return false;
+}
+
+bool layout_text(const struct layout *l, const struct layout_column *c, const struct value *v,
+                 struct buf *scratch, lsn_t lsn, struct slice *text)
+{
+    const struct type *type = c->rule.type;
+
+    *text = (struct slice){v->data, v->len};
+    if (v->kind == VALUE_TEXT)
         return true;
-    return cannot_write(l, c, lsn, "the value is not valid UTF-8");
+    scratch->len = 0;
+    if (!binary_knows(type))
+        return layout_cannot_write(
+            l, c, lsn, "the binary form of its type is not known; leave -o binary out");
+    if (!binary_to_text(scratch, v->data, v->len, type))
+        return layout_cannot_write(l, c, lsn, "the value does not have its type's binary form");
+    *text = (struct slice){scratch->data, (uint32_t)scratch->len};
+    return true;
 }
 
 static bool add_value(const struct layout *l, const struct layout_column *c,
                       const struct value *v, struct buf *b, struct buf *scratch, lsn_t lsn)
 {
+    struct slice text;
+
     switch (v->kind) {
     case VALUE_TEXT:
-        if (c->rule.write(b, v->data, v->len, &c->rule))
-            return true;
-        cannot_write(l, c, lsn, "the value is not valid UTF-8");
-        log_hint("The database does not check encodings (SQL_ASCII): mend the row, or leave the "
-                 "column out with --exclude-column.");
-        return false;
     case VALUE_BINARY:
-        return add_binary(l, c, v, b, scratch, lsn);
+        return layout_text(l, c, v, scratch, lsn, &text) &&
+               (c->rule.write(b, text.data, text.len, &c->rule) || layout_not_utf8(l, c, lsn));
     case VALUE_UNCHANGED:
     case VALUE_LOST:
         value_add_placeholder(b, &c->rule);

@@ -59,4 +59,18 @@ enum row_part { ROW_ALL, ROW_KEY };
 bool layout_add_row(const struct layout *l, const struct value *row, enum row_part part,
                     struct buf *b, struct buf *scratch, lsn_t lsn);
 
+/*
+ * The server's text of a value that was sent (VALUE_TEXT or VALUE_BINARY): borrows from the value,
+ * or from scratch.  False when it cannot be had: logged.
+ */
+bool layout_text(const struct layout *l, const struct layout_column *c, const struct value *v,
+                 struct buf *scratch, lsn_t lsn, struct slice *text);
+
+/* Says that a value cannot be written, and why; returns false. */
+bool layout_cannot_write(const struct layout *l, const struct layout_column *c, lsn_t lsn,
+                         const char *why);
+
+/* Likewise where the text is not valid UTF-8, with what can be done about it. */
+bool layout_not_utf8(const struct layout *l, const struct layout_column *c, lsn_t lsn);
+
 #endif

@@ -11,8 +11,7 @@
 #include "encode/envelope.h"
 #include "encode/value.h"
 
-/* Microseconds since 1970 as "2026-01-02T03:04:05.678901Z", quotes included. */
-static void add_timestamp(struct buf *b, usec_t when)
+void envelope_add_timestamp(struct buf *b, usec_t when)
 {
     int64_t second = when / USEC_PER_SEC - (when % USEC_PER_SEC < 0);
     int64_t day = second / 86400 - (second % 86400 < 0);
@@ -26,10 +25,17 @@ static void add_timestamp(struct buf *b, usec_t when)
     int64_t mp = (5 * doy + 2) / 153;
     int64_t month = mp < 10 ? mp + 3 : mp - 9;
 
-    buf_printf(b, "\"%04lld-%02d-%02dT%02d:%02d:%02d.%06dZ\"",
+    buf_printf(b, "%04lld-%02d-%02dT%02d:%02d:%02d.%06dZ",
                (long long)(yoe + era * 400 + (month <= 2)), (int)month,
                (int)(doy - (153 * mp + 2) / 5 + 1), (int)(of_day / 3600), (int)(of_day / 60 % 60),
                (int)(of_day % 60), (int)(when - second * USEC_PER_SEC));
+}
+
+static void add_timestamp(struct buf *b, usec_t when)
+{
+    buf_add_char(b, '"');
+    envelope_add_timestamp(b, when);
+    buf_add_char(b, '"');
 }
 
 static void add_commit_time(struct buf *b, const struct transaction *t)
@@ -118,12 +124,13 @@ static bool add_key(struct envelope_context *x, const struct change *c, const st
 }
 
 static bool change(struct envelope_context *x, const struct transaction *t, const struct change *c,
-                   const struct layout *l, struct buf *b)
+                   enum row_kind kind, const struct layout *l, struct buf *b)
 {
     static const char *const ops[] = {[OP_INSERT] = "c", [OP_UPDATE] = "u", [OP_DELETE] = "d",
                                       [OP_TRUNCATE] = "t"};
 
     (void)t;
+    (void)kind;
     add_event(x, b, ops[c->op], c->lsn, c->seq);
     buf_add_buf(b, &l->table);
     if (!add_key(x, c, l, b))

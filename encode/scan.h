@@ -137,4 +137,29 @@ static inline size_t scan_copy_non_ascii(char *p, const char *s, size_t n)
     return i;
 }
 
+/* Whether all n bytes are well-formed UTF-8. */
+static inline bool scan_is_utf8(const char *s, size_t n)
+{
+    size_t i = 0;
+
+    while (i < n) {
+        uint64_t word;
+        size_t length = 1;
+
+        if (n - i >= 8) {
+            memcpy(&word, s + i, 8);
+            if (!(word & UINT64_C(0x8080808080808080))) {
+                i += 8;
+                continue;
+            }
+        }
+        if ((unsigned char)s[i] >= 0x80)
+            length = scan_utf8_length(s + i, n - i);
+        if (length == 0)
+            return false;
+        i += length;
+    }
+    return true;
+}
+
 #endif

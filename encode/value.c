@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "encode/array.h"
 #include "encode/datetime.h"
+#include "encode/debezium_value.h"
 #include "encode/hstore.h"
 #include "encode/interval.h"
 #include "encode/json.h"
@@ -177,8 +178,10 @@ static value_writer writer_for(const struct type *type)
 
 void rule_init(struct rule *r, const struct type *type, int32_t typmod, const struct handling *h)
 {
+    value_writer debezium = debezium_writer_for(type, h);
+
     *r = (struct rule){
-        .write = writer_for(type),
+        .write = debezium ? debezium : writer_for(type),
         .type = type,
         .typmod = typmod >= 0 || !type ? typmod : type->typmod,
         .handling = h,
@@ -201,5 +204,8 @@ void value_add_placeholder(struct buf *b, const struct rule *rule)
 {
     const struct handling *h = rule->handling;
 
-    json_add_string(b, h->placeholder, h->placeholder_len);
+    if (h->profile == TYPES_DEBEZIUM)
+        debezium_add_placeholder(b, rule);
+    else
+        json_add_string(b, h->placeholder, h->placeholder_len);
 }

@@ -7,8 +7,8 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "decode/copy_row.h"
+#include "source/captured.h"
 #include "source/connection.h"
-#include "source/plugin.h"
 #include "source/publication.h"
 
 static void clear_table(struct plan_table *t)
@@ -67,63 +67,6 @@ static double result_double(const PGresult *result, int row, const char *column)
     const char *text = result_text(result, row, column);
 
     return text ? strtod(text, NULL) : -1;
-}
-
-/* ---- the relation ---- */
-
-/*
- * The columns that are sent, as pgoutput describes them.  Generated ones are not, but from 18 on where
- * the publication's options or a column list have them; before, its list of columns may name them
- * all the same.  Other plugins ($3) send all that are stored.
- */
-static const char columns_question[] =
-    "SELECT a.attname AS name, a.atttypid AS type, a.atttypmod AS typmod,"
-    "       CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE coalesce(a.attnum ="
-    "         ANY (SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = c.oid AND"
-    "              CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END),"
-    "         false) END AS identity"
-    "  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid"
-    " WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped"
-    "   AND CASE WHEN $3::bool THEN a.attgenerated <> 'v'"
-    "            WHEN $2::text[] IS NULL THEN a.attgenerated = ''"
-    "            ELSE a.attname::text = ANY ($2::text[]) AND (a.attgenerated = ''"
-    "                 OR current_setting('server_version_num')::int >= 180000) END"
-    " ORDER BY a.attnum";
-
-static void set_columns(struct relation *r, const PGresult *result)
-{
-    r->ncolumns = (uint16_t)PQntuples(result);
-    r->columns = xcalloc(r->ncolumns, sizeof *r->columns);
-    for (int i = 0; i < r->ncolumns; i++) {
-        r->columns[i].name = result_copy(result, i, "name");
-        r->columns[i].type_oid = result_u32(result, i, "type");
-        r->columns[i].typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
-        r->columns[i].identity = result_bool(result, i, "identity");
-    }
-}
-
-/* The relation of row i of publication_tables(), described and in the plan's cache. */
-static enum outcome load_relation(struct plan *p, const struct plan_context *x,
-                                  const PGresult *tables, int i, struct relation **relation)
-{
-    struct relation r = {.oid = result_u32(tables, i, "oid")};
-    char oid[16];
-    const char *const params[] = {oid_text(r.oid, oid), result_text(tables, i, "columns"),
-                                  plugin_of(x->o->plugin)->filters_columns ? "f" : "t"};
-    PGresult *result;
-    bool changed;
-    enum outcome outcome =
-        sql_query(x->sql, "look up columns", columns_question, 3, params, &result);
-
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    r.schema = result_copy(tables, i, "schema");
-    r.name = result_copy(tables, i, "name");
-    r.identity = result_text(tables, i, "identity")[0];
-    set_columns(&r, result);
-    PQclear(result);
-    *relation = relations_put(&p->relations, &r, &changed);
-    return (*relation)->described ? OUTCOME_OK : catalog_describe(x->catalog, *relation);
 }
 
 /* ---- may it be read ---- */
@@ -217,7 +160,7 @@ static const char leaves_question[] =
  * Leaf by leaf where that is possible: only then can pieces be shared out.  The chunks of an
  * incremental snapshot go through the root, in the order of its key.
  */
-static enum outcome load_sources(struct plan_table *t, const struct plan_context *x)
+static enum outcome load_sources(struct plan_table *t, const struct captured_context *x)
 {
     char oid[16];
     const char *const params[] = {oid_text(t->oid, oid)};
@@ -284,7 +227,7 @@ static enum outcome check_chunk_key(const struct plan_table *t, const char *name
 }
 
 /* --chunk-key where the table has that column, else the identity's index, else the primary key. */
-static enum outcome load_key(struct plan *p, struct plan_table *t, const struct plan_context *x)
+static enum outcome load_key(struct plan *p, struct plan_table *t, const struct captured_context *x)
 {
     const char *given = x->o->chunk_key;
     bool indexed;
@@ -382,7 +325,7 @@ static const char *find_query(const struct options *o, const char *name)
     return NULL;
 }
 
-static enum outcome load_fields(struct plan_table *t, const struct plan_context *x)
+static enum outcome load_fields(struct plan_table *t, const struct captured_context *x)
 {
     const char *query = find_query(x->o, t->name);
     size_t len;
@@ -426,7 +369,7 @@ static enum outcome ask_fingerprint(uint32_t oid, PGconn *sql, char value[33])
     return outcome;
 }
 
-static enum outcome load_table(struct plan *p, struct plan_table *t, const struct plan_context *x,
+static enum outcome load_table(struct plan *p, struct plan_table *t, const struct captured_context *x,
                                const PGresult *tables, int i)
 {
     enum outcome outcome;
@@ -436,7 +379,7 @@ static enum outcome load_table(struct plan *p, struct plan_table *t, const struc
     t->filter = result_copy(tables, i, "filter");
     outcome = ask_fingerprint(t->oid, x->sql, t->fingerprint);
     if (outcome == OUTCOME_OK)
-        outcome = load_relation(p, x, tables, i, &t->relation);
+        outcome = captured_relation(&p->relations, x, tables, i, &t->relation);
     if (outcome != OUTCOME_OK || !t->relation->captured)
         return outcome;
     t->name = xasprintf("%s.%s", t->relation->schema, t->relation->name);
@@ -469,7 +412,7 @@ static enum outcome check_queries(const struct plan *p, const struct options *o)
     return OUTCOME_OK;
 }
 
-enum outcome plan_make(struct plan *p, const struct plan_context *x)
+enum outcome plan_make(struct plan *p, const struct captured_context *x)
 {
     PGresult *tables;
     enum outcome outcome = publication_tables(x->sql, x->o, x->selection, &tables);
@@ -496,7 +439,7 @@ enum outcome plan_make(struct plan *p, const struct plan_context *x)
     return outcome == OUTCOME_OK ? check_queries(p, x->o) : outcome;
 }
 
-enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_context *x,
+enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct captured_context *x,
                         bool *found)
 {
     struct plan_table fresh = {0};

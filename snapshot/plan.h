@@ -18,7 +18,7 @@
 #include "cli/options.h"
 #include "decode/relation.h"
 #include "snapshot/key.h"
-#include "source/catalog.h"
+#include "source/captured.h"
 #include "source/selection.h"
 
 /* What holds the rows: the table itself, one of its partitions, or the whole tree from its root. */
@@ -59,20 +59,12 @@ struct plan {
     struct relations relations;
 };
 
-/* What a plan is made of; borrowed while it is made. */
-struct plan_context {
-    PGconn *sql;
-    const struct options *o;
-    const struct selection *selection;
-    struct catalog *catalog;
-};
-
 /* Makes a plan of all captured tables that are published.  Empty is fine. */
-enum outcome plan_make(struct plan *p, const struct plan_context *x);
+enum outcome plan_make(struct plan *p, const struct captured_context *x);
 void plan_release(struct plan *p);
 
 /* Looks at one table again, which has been altered; *found: it is still there, and published. */
-enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct plan_context *x,
+enum outcome plan_renew(struct plan *p, struct plan_table *t, const struct captured_context *x,
                         bool *found);
 
 /* Takes a table out; pointers to others are not good any more. */

@@ -1,0 +1,319 @@
+#include "encode/container.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <snappy-c.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#define ZLIB_CONST /* next_in is not written through */
+#include <zlib.h>
+#include <zstd.h>
+
+#include "base/log.h"
+#include "encode/avro_value.h"
+
+enum {
+    DEFLATE_LEVEL = 6,
+    DEFLATE_WINDOW = -15, /* negative: RFC 1951 without a header */
+    DEFLATE_MEMORY = 8,
+    ZSTANDARD_LEVEL = 1,
+    BLOCK_HEAD = 20,                /* two longs, at most */
+    BLOCK_KEPT = 4 * CONTAINER_BLOCK /* memory above it goes back once a long record is through */
+};
+
+/* Compresses n bytes to the end of out; false when the codec fails, with why. */
+typedef bool (*compressor)(struct container *c, const char *bytes, size_t n, struct buf *out,
+                           const char **why);
+
+struct container {
+    enum codec codec;
+    compressor compress;
+    z_stream deflate; /* of the codec in use only */
+    ZSTD_CCtx *zstandard;
+    struct buf block;
+    uint64_t count; /* of records in it */
+    size_t marked_len;
+    uint64_t marked_count;
+    char sync[CONTAINER_SYNC];
+};
+
+/* ---- codecs ---- */
+
+static bool compress_null(struct container *c, const char *bytes, size_t n, struct buf *out,
+                          const char **why)
+{
+    (void)c;
+    (void)why;
+    buf_add(out, bytes, n);
+    return true;
+}
+
+static uInt at_most(size_t n)
+{
+    return n > UINT_MAX ? UINT_MAX : (uInt)n;
+}
+
+/* zlib counts what it is given in 32 bits, so that more than this takes several steps. */
+static bool compress_deflate(struct container *c, const char *bytes, size_t n, struct buf *out,
+                             const char **why)
+{
+    z_stream *z = &c->deflate;
+    const Bytef *next = (const Bytef *)bytes;
+    int result = deflateReset(z);
+
+    buf_reserve(out, deflateBound(z, n));
+    while (result == Z_OK) {
+        uInt in = at_most(n);
+        uInt space = at_most(out->cap - out->len);
+
+        z->next_in = next;
+        z->avail_in = in;
+        z->next_out = (Bytef *)out->data + out->len;
+        z->avail_out = space;
+        result = deflate(z, in == n ? Z_FINISH : Z_NO_FLUSH);
+        next += in - z->avail_in;
+        n -= in - z->avail_in;
+        out->len += space - z->avail_out;
+        if (z->avail_out == 0)
+            buf_reserve(out, CONTAINER_BLOCK);
+    }
+    *why = z->msg ? z->msg : "zlib failed";
+    return result == Z_STREAM_END;
+}
+
+static bool compress_zstandard(struct container *c, const char *bytes, size_t n, struct buf *out,
+                               const char **why)
+{
+    size_t bound = ZSTD_compressBound(n);
+    size_t size = ZSTD_compress2(c->zstandard, buf_reserve(out, bound), bound, bytes, n);
+
+    if (ZSTD_isError(size)) {
+        *why = ZSTD_getErrorName(size);
+        return false;
+    }
+    out->len += size;
+    return true;
+}
+
+static uint32_t checksum(const char *bytes, size_t n)
+{
+    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), (const Bytef *)bytes, n);
+}
+
+/* Avro's: the block is followed by its checksum, in big-endian order. */
+static bool compress_snappy(struct container *c, const char *bytes, size_t n, struct buf *out,
+                            const char **why)
+{
+    size_t size = snappy_max_compressed_length(n);
+    uint32_t crc = checksum(bytes, n);
+
+    (void)c;
+    /* a snappy stream counts what it holds in 32 bits */
+    if (n > UINT32_MAX ||
+        snappy_compress(bytes, n, buf_reserve(out, size), &size) != SNAPPY_OK) {
+        *why = "snappy failed";
+        return false;
+    }
+    out->len += size;
+    for (int shift = 24; shift >= 0; shift -= 8)
+        buf_add_char(out, (char)(crc >> shift & 0xff));
+    return true;
+}
+
+static const struct {
+    const char *name; /* as the metadata have it */
+    compressor compress;
+} codecs[] = {
+    [CODEC_NULL] = {"null", compress_null},
+    [CODEC_DEFLATE] = {"deflate", compress_deflate},
+    [CODEC_ZSTANDARD] = {"zstandard", compress_zstandard},
+    [CODEC_SNAPPY] = {"snappy", compress_snappy},
+};
+
+const char *container_codec_name(enum codec codec)
+{
+    return codecs[codec].name;
+}
+
+/* What both libraries can fail at here is memory alone. */
+static void open_codec(struct container *c)
+{
+    if (c->codec == CODEC_DEFLATE &&
+        deflateInit2(&c->deflate, DEFLATE_LEVEL, Z_DEFLATED, DEFLATE_WINDOW, DEFLATE_MEMORY,
+                     Z_DEFAULT_STRATEGY) != Z_OK)
+        log_out_of_memory();
+    if (c->codec != CODEC_ZSTANDARD)
+        return;
+    c->zstandard = ZSTD_createCCtx();
+    if (!c->zstandard ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(c->zstandard, ZSTD_c_compressionLevel,
+                                            ZSTANDARD_LEVEL)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(c->zstandard, ZSTD_c_contentSizeFlag, 1)))
+        log_out_of_memory();
+}
+
+static void close_codec(struct container *c)
+{
+    if (c->codec == CODEC_DEFLATE)
+        deflateEnd(&c->deflate);
+    ZSTD_freeCCtx(c->zstandard);
+}
+
+/* ---- the container ---- */
+
+/* So few bytes come all at once or, for want of such a call, not at all. */
+static bool choose_sync(struct container *c)
+{
+    ssize_t n;
+
+    do {
+        n = getrandom(c->sync, sizeof c->sync, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n == (ssize_t)sizeof c->sync)
+        return true;
+    log_error("could not get random bytes for the sync marker: %s",
+              strerror(n < 0 ? errno : EIO));
+    return false;
+}
+
+struct container *container_new(enum codec codec)
+{
+    struct container *c = xcalloc(1, sizeof *c);
+
+    c->codec = codec;
+    c->compress = codecs[codec].compress;
+    if (!choose_sync(c)) {
+        free(c);
+        return NULL;
+    }
+    buf_init(&c->block, CONTAINER_BLOCK);
+    open_codec(c);
+    return c;
+}
+
+void container_free(struct container *c)
+{
+    if (!c)
+        return;
+    close_codec(c);
+    buf_release(&c->block);
+    free(c);
+}
+
+static void add_metadata(struct buf *b, const char *key, const char *value)
+{
+    avro_add_bytes(b, key, strlen(key));
+    avro_add_bytes(b, value, strlen(value));
+}
+
+void container_add_head(const struct container *c, const char *schema, struct buf *b)
+{
+    buf_add(b, "Obj\x01", 4);
+    avro_add_long(b, 2);
+    add_metadata(b, "avro.codec", codecs[c->codec].name);
+    add_metadata(b, "avro.schema", schema);
+    avro_add_long(b, 0);
+    buf_add(b, c->sync, sizeof c->sync);
+}
+
+void container_set_sync(struct container *c, const char sync[CONTAINER_SYNC])
+{
+    memcpy(c->sync, sync, CONTAINER_SYNC);
+}
+
+struct buf *container_block(struct container *c)
+{
+    return &c->block;
+}
+
+void container_added(struct container *c)
+{
+    c->count++;
+}
+
+void container_mark(struct container *c)
+{
+    c->marked_len = c->block.len;
+    c->marked_count = c->count;
+}
+
+bool container_is_empty(const struct container *c)
+{
+    return c->count == 0;
+}
+
+bool container_is_marked(const struct container *c)
+{
+    return c->count == c->marked_count;
+}
+
+bool container_has_marked(const struct container *c)
+{
+    return c->marked_count > 0;
+}
+
+void container_forget(struct container *c)
+{
+    c->block.len = c->marked_len;
+    c->count = c->marked_count;
+}
+
+/* ---- blocks ---- */
+
+/* Behind room for the longest head, whose two numbers are not known before; then moved up to it. */
+static bool add_block(struct container *c, uint64_t count, size_t len, struct buf *out)
+{
+    size_t start = out->len;
+    const char *why = NULL;
+    char head[BLOCK_HEAD];
+    size_t head_len;
+    size_t size;
+
+    buf_reserve(out, BLOCK_HEAD + len + CONTAINER_SYNC);
+    out->len += BLOCK_HEAD;
+    if (!c->compress(c, c->block.data, len, out, &why)) {
+        log_error("could not compress a block of %zu bytes: %s", len, why);
+        out->len = start;
+        return false;
+    }
+    size = out->len - start - BLOCK_HEAD;
+    head_len = (size_t)(avro_put_long(avro_put_long(head, (int64_t)count), (int64_t)size) - head);
+    memcpy(out->data + start, head, head_len);
+    memmove(out->data + start + head_len, out->data + start + BLOCK_HEAD, size);
+    out->len = start + head_len + size;
+    buf_add(out, c->sync, sizeof c->sync);
+    return true;
+}
+
+/* Takes the first len bytes, which are count records, out of the open block. */
+static void cut(struct container *c, uint64_t count, size_t len)
+{
+    memmove(c->block.data, c->block.data + len, c->block.len - len);
+    c->block.len -= len;
+    c->count -= count;
+    c->marked_len = 0;
+    c->marked_count = 0;
+    buf_shrink(&c->block, BLOCK_KEPT);
+}
+
+bool container_close_marked(struct container *c, struct buf *out)
+{
+    if (c->marked_count == 0)
+        return true;
+    if (!add_block(c, c->marked_count, c->marked_len, out))
+        return false;
+    cut(c, c->marked_count, c->marked_len);
+    return true;
+}
+
+bool container_close_all(struct container *c, struct buf *out)
+{
+    if (!container_close_marked(c, out))
+        return false;
+    if (c->count == 0)
+        return true;
+    if (!add_block(c, c->count, c->block.len, out))
+        return false;
+    cut(c, c->count, c->block.len);
+    return true;
+}
