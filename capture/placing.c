@@ -95,9 +95,8 @@ static enum outcome find_framed(struct placing *pl, const struct relation *r)
         return outcome;
     pl->opened = true;
     if (!encoder_fits(pl->encoder, r)) {
-        if (out->begun)
+        if (out->begun || !encoder_expect(pl->encoder, r))
             return columns_changed(pl, r);
-        encoder_expect(pl->encoder, r);
     }
     if (!out->begun)
         output_set_head(out, encoder_head(pl->encoder));

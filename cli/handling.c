@@ -104,18 +104,6 @@ static char *read_hex(const char *hex, size_t *len)
     return bytes;
 }
 
-static bool is_utf8(const char *s, size_t n)
-{
-    for (size_t i = 0; i < n;) {
-        size_t length = (unsigned char)s[i] < 0x80 ? 1 : scan_utf8_length(s + i, n - i);
-
-        if (length == 0)
-            return false;
-        i += length;
-    }
-    return true;
-}
-
 /* hex:… gives its bytes, which live as long as the program: there is one placeholder in a run. */
 static bool set_placeholder(const struct property *p, struct handling *h, const char *value)
 {
@@ -126,10 +114,10 @@ static bool set_placeholder(const struct property *p, struct handling *h, const 
     if (strncmp(value, "hex:", 4) != 0) {
         h->placeholder = value;
         h->placeholder_len = strlen(value);
-        return is_utf8(value, strlen(value)) || refuse(p, value, allowed);
+        return scan_is_utf8(value, strlen(value)) || refuse(p, value, allowed);
     }
     bytes = read_hex(value + 4, &len);
-    if (!bytes || !is_utf8(bytes, len)) {
+    if (!bytes || !scan_is_utf8(bytes, len)) {
         free(bytes);
         return refuse(p, value, allowed);
     }

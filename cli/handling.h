@@ -40,7 +40,7 @@ struct handling {
     enum hstore_mode hstores;
     bool unknown_as_bytes;   /* include.unknown.datatypes */
     unsigned money_digits;   /* money.fraction.digits: how many of the digits are behind the point */
-    const char *placeholder; /* unavailable.value.placeholder, as text or, behind hex:, as bytes */
+    const char *placeholder; /* unavailable.value.placeholder, without hex:; UTF-8, may hold NULs */
     size_t placeholder_len;
 };
 
@@ -49,7 +49,8 @@ extern const struct handling handling_default;
 
 /*
  * Takes one NAME=VALUE of --set.  False when the name is not known or the value is not allowed:
- * logged, with what is allowed.  *h then borrows from text.
+ * logged, with what is allowed.  *h then borrows from text; the bytes of a placeholder behind hex:
+ * are never freed.
  */
 bool handling_set(struct handling *h, const char *text);
 

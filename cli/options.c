@@ -74,6 +74,15 @@ static const struct choice plugins[] = {
 static const struct choice formats[] = {
     {"ndjson", FORMAT_NDJSON},
     {"csv", FORMAT_CSV},
+    {"avro", FORMAT_AVRO},
+    {NULL, 0},
+};
+
+static const struct choice codecs[] = {
+    {"null", CODEC_NULL},
+    {"deflate", CODEC_DEFLATE},
+    {"zstandard", CODEC_ZSTANDARD},
+    {"snappy", CODEC_SNAPPY},
     {NULL, 0},
 };
 
@@ -125,7 +134,8 @@ struct parsed {
     struct options o;
     struct string_list settings;
     bool verbose, quiet;
-    bool snapshot_given, jobs_given, chunk_size_given, changelog_given, types_given;
+    bool snapshot_given, jobs_given, chunk_size_given;
+    bool changelog_given, types_given, codec_given;
     const char *key_delimiter; /* as typed */
 };
 
@@ -165,7 +175,8 @@ static const struct option_row rows[] = {
     {0, "chunk-key", KIND_STRING, AT(o.chunk_key), NULL, NULL, "COLUMN", "read chunks in the order of this column (13+)"},
     {0, "snapshot-query", KIND_LIST, AT(o.snapshot_queries), NULL, NULL, "TABLE=SELECT", "read the rows of TABLE (schema.table) by this query"},
     GROUP("Records"),
-    {'F', "format", KIND_CHOICE, AT(o.format), formats, "format", "FORMAT", "ndjson (default), csv"},
+    {'F', "format", KIND_CHOICE, AT(o.format), formats, "format", "FORMAT", "ndjson (default), csv, avro"},
+    {0, "codec", KIND_CHOICE, AT(o.codec), codecs, "codec", "CODEC", "of Avro files: null, deflate (default), zstandard, snappy"},
     {'e', "envelope", KIND_CHOICE, AT(o.envelope), envelopes, "envelope", "SHAPE", "debezium (default), debezium-0.9, flink (default of csv), plain"},
     {0, "changelog-mode", KIND_CHOICE, AT(o.changelog), changelog_modes, "changelog mode", "MODE", "flink: all (default: updates with their old row), upsert"},
     {0, "types", KIND_CHOICE, AT(o.handling.profile), profiles, "types profile", "PROFILE", "how values are written: readable (default), debezium"},
@@ -680,6 +691,27 @@ static const char *other_records(const struct options *o)
                               : NULL;
 }
 
+static bool check_avro(const struct parsed *p)
+{
+    const struct options *o = &p->o;
+
+    if (o->envelope == ENVELOPE_DEBEZIUM_09) {
+        log_error("invalid envelope for Avro: must be one of debezium, flink, plain");
+        return false;
+    }
+    if (o->key_delimiter)
+        return refuse_pair("-F avro", "-K", "Keys stand before lines of NDJSON.");
+    if (o->handling.profile == TYPES_DEBEZIUM)
+        return refuse_pair("-F avro", "--types=debezium",
+                           "Avro has logical types of its own; --set changes single ones.");
+    if (o->handling.times && o->handling.times != TIME_ISOSTRING) {
+        log_error("invalid time.precision.mode for Avro: must be isostring");
+        log_detail("Without it dates and times have Avro's logical types, in microseconds.");
+        return false;
+    }
+    return true;
+}
+
 static bool check_csv(const struct parsed *p)
 {
     const struct options *o = &p->o;
@@ -708,10 +740,17 @@ static bool check_envelope(struct parsed *p)
         return false;
     }
     if (other && o->format != FORMAT_NDJSON)
-        return refuse_pair(other, "-F csv", "CSV and Avro carry changes of rows alone.");
+        return refuse_pair(other, o->format == FORMAT_CSV ? "-F csv" : "-F avro",
+                           "CSV and Avro carry changes of rows alone.");
     if (other && o->envelope == ENVELOPE_FLINK)
         return refuse_pair(other, "-e flink", "That envelope carries changes of rows alone.");
-    return o->format != FORMAT_CSV || check_csv(p);
+    if (p->codec_given && o->format != FORMAT_AVRO) {
+        log_error("--codec needs -F avro");
+        return false;
+    }
+    return o->format == FORMAT_CSV    ? check_csv(p)
+           : o->format == FORMAT_AVRO ? check_avro(p)
+                                      : true;
 }
 
 static bool validate(struct parsed *p)
@@ -795,6 +834,7 @@ static void note_given(struct parsed *p, const struct option_row *row)
     p->jobs_given |= row->offset == AT(o.jobs);
     p->chunk_size_given |= row->offset == AT(o.chunk_size);
     p->changelog_given |= row->offset == AT(o.changelog);
+    p->codec_given |= row->offset == AT(o.codec);
     p->types_given |= row->offset == AT(o.handling.profile) || row->offset == AT(settings);
 }
 
@@ -839,6 +879,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
     struct parsed p = {
         .o = {.replica_identity = "keep",
               .handling = handling_default,
+              .codec = CODEC_DEFLATE,
               .retries = UINT64_MAX,
               .retry_delay = USEC_PER_SEC,
               .jobs = 1,

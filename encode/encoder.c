@@ -6,6 +6,12 @@
 #include "encode/encoder_internal.h"
 #include "encode/value.h"
 
+static const struct format *const formats[] = {
+    [FORMAT_NDJSON] = &format_ndjson,
+    [FORMAT_CSV] = &format_csv,
+    [FORMAT_AVRO] = &format_avro,
+};
+
 static const struct envelope *const envelopes[] = {
     [ENVELOPE_DEBEZIUM] = &envelope_debezium,
     [ENVELOPE_DEBEZIUM_09] = &envelope_debezium_09,
@@ -60,14 +66,18 @@ struct encoder *encoder_new(const struct options *o, const char *database)
                           &x->head,        &x->middle,   &x->tail, &e->head, &e->table};
 
     e->o = o;
-    e->format = o->format == FORMAT_CSV ? &format_csv : &format_ndjson;
+    e->format = formats[o->format];
+    e->database = database;
+    e->server = o->server_name ? o->server_name : database;
     e->envelope = envelopes[o->envelope];
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         buf_init(bufs[i], 512);
-    json_add_name(&x->server_name, o->server_name ? o->server_name : database);
+    json_add_name(&x->server_name, e->server);
     json_add_name(&x->database, database);
-    layouts_init(&x->layouts, &o->handling);
-    layouts_init(&x->row_layouts, &o->handling);
+    layouts_init(&x->layouts, e->format->init_rule, &o->handling);
+    layouts_init(&x->row_layouts, e->format->init_rule, &o->handling);
+    if (e->format->open)
+        e->format->open(e);
     return e;
 }
 
@@ -78,6 +88,8 @@ void encoder_free(struct encoder *e)
     if (!e)
         return;
     x = &e->x;
+    if (e->format->close)
+        e->format->close(e);
     buf_release(&x->server_name);
     buf_release(&x->database);
     buf_release(&x->scratch);
@@ -105,9 +117,9 @@ bool encoder_fits(struct encoder *e, const struct relation *r)
     return !e->format->fits || (e->head.len > 0 && e->format->fits(e, r));
 }
 
-void encoder_expect(struct encoder *e, const struct relation *r)
+bool encoder_expect(struct encoder *e, const struct relation *r)
 {
-    e->format->expect(e, r);
+    return e->format->expect(e, r);
 }
 
 const struct buf *encoder_head(const struct encoder *e)
@@ -145,7 +157,7 @@ void encoder_set_clock(struct encoder *e, usec_t now)
     if (now == e->x.now)
         return;
     e->x.now = now;
-    e->envelope->set_clock(&e->x);
+    e->format->set_clock(e);
 }
 
 void encoder_begin(struct encoder *e, const struct transaction *t, bool again)

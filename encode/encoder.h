@@ -1,5 +1,5 @@
 /*
- * encoder - events -> records, in one of the formats: NDJSON, CSV.
+ * encoder - events -> records, in one of the formats: NDJSON, CSV, Avro.
  *
  * The frame of a record is up to the format, the value in it to an envelope (envelope.h).  Records
  * are appended whole to the caller's buffer; when one cannot be written the buffer is as it was
@@ -15,21 +15,21 @@
 
 struct encoder;
 
-/* database: its name, for the source block and as the default of --server-name. */
+/* database: its name, for the source block and as the default of --server-name; borrowed. */
 struct encoder *encoder_new(const struct options *o, const char *database);
 void encoder_free(struct encoder *e);
 
 /*
- * What an output begins with, before the first record: the names of the columns (CSV).  NDJSON has no
- * head; every record goes with it.
+ * What an output begins with, before the first record: the names of the columns (CSV), the schemas of
+ * the tables (Avro).  NDJSON has no head; every record goes with it.
  */
 bool encoder_has_head(const struct encoder *e);
 
 /* Whether records of r go with the head as it stands. */
 bool encoder_fits(struct encoder *e, const struct relation *r);
 
-/* Makes the head one that they go with, of an output that has not begun. */
-void encoder_expect(struct encoder *e, const struct relation *r);
+/* Makes the head one that they go with, of an output that has not begun; false when it cannot be. */
+bool encoder_expect(struct encoder *e, const struct relation *r);
 
 /* The head as it stands. */
 const struct buf *encoder_head(const struct encoder *e);

@@ -11,7 +11,16 @@
 #include "encode/encoder.h"
 #include "encode/envelope.h"
 
+struct avro_branches;
+
 struct format {
+    /* how values of a column are written */
+    void (*init_rule)(struct rule *r, const struct type *type, int32_t typmod,
+                      const struct handling *h);
+    /* what it keeps of its own; both NULL = nothing */
+    void (*open)(struct encoder *e);
+    void (*close)(struct encoder *e);
+    void (*set_clock)(struct encoder *e);
     /* fills layout->table */
     void (*describe)(struct encoder *e, struct layout *l);
     void (*describe_rows)(struct encoder *e, struct layout *l, enum row_mark mark);
@@ -22,7 +31,7 @@ struct format {
     bool (*row)(struct encoder *e, const struct value *row, const struct layout *l, struct buf *b);
     /* of heads, see encoder.h; all NULL where there are none */
     bool (*fits)(struct encoder *e, const struct relation *r);
-    void (*expect)(struct encoder *e, const struct relation *r);
+    bool (*expect)(struct encoder *e, const struct relation *r);
     bool (*adopt)(struct encoder *e, const char *bytes, size_t len);
 };
 
@@ -31,6 +40,10 @@ struct encoder {
     const struct format *format;
     const struct envelope *envelope; /* of JSON */
     struct envelope_context x;
+    const char *server; /* --server-name */
+    const char *database;
+    lsn_t previous_commit; /* of the open transaction */
+    struct avro_branches *branches;
     unsigned written; /* records by the last change or row */
     struct buf head;  /* empty = not known yet, or there is none */
     struct buf table; /* whose columns the head names, where it is one */
@@ -38,6 +51,7 @@ struct encoder {
 
 extern const struct format format_ndjson;
 extern const struct format format_csv;
+extern const struct format format_avro;
 
 /* The row that a record of that kind is about. */
 static inline const struct value *row_of_kind(const struct change *c, enum row_kind kind)

@@ -5,9 +5,12 @@
 #include "base/log.h"
 #include "binary/binary.h"
 
-void layouts_init(struct layouts *ls, const struct handling *h)
+void layouts_init(struct layouts *ls,
+                  void (*init_rule)(struct rule *r, const struct type *type, int32_t typmod,
+                                    const struct handling *h),
+                  const struct handling *h)
 {
-    *ls = (struct layouts){.handling = h};
+    *ls = (struct layouts){.init_rule = init_rule, .handling = h};
 }
 
 static void clear(struct layout *l)
@@ -25,14 +28,24 @@ static void clear(struct layout *l)
 
 void layouts_release(struct layouts *ls)
 {
-    for (uint32_t i = 0; i < ls->count; i++) {
-        clear(&ls->by_index[i]);
-        buf_release(&ls->by_index[i].prefixes);
-        buf_release(&ls->by_index[i].table);
-        buf_release(&ls->by_index[i].rows);
-    }
+    for (uint32_t i = 0; i < ls->count; i++)
+        layout_release(&ls->by_index[i]);
     free(ls->by_index);
-    layouts_init(ls, ls->handling);
+    layouts_init(ls, ls->init_rule, ls->handling);
+}
+
+void layouts_forget(struct layouts *ls)
+{
+    for (uint32_t i = 0; i < ls->count; i++)
+        ls->by_index[i].version = 0;
+}
+
+void layout_release(struct layout *l)
+{
+    clear(l);
+    buf_release(&l->prefixes);
+    buf_release(&l->table);
+    buf_release(&l->rows);
 }
 
 static void make_room(struct layouts *ls, uint32_t index)
@@ -52,7 +65,7 @@ static void make_room(struct layouts *ls, uint32_t index)
 }
 
 static void add_column(struct layout *l, const struct column *column, uint16_t index,
-                       const struct handling *h)
+                       const struct layouts *ls)
 {
     struct layout_column *c = &l->columns[l->ncolumns++];
     size_t start = l->prefixes.len;
@@ -66,11 +79,11 @@ static void add_column(struct layout *l, const struct column *column, uint16_t i
         .index = index,
         .key = column->key,
     };
-    rule_init(&c->rule, column->type, column->typmod, h);
+    ls->init_rule(&c->rule, column->type, column->typmod, ls->handling);
     l->has_key |= column->key;
 }
 
-static void make(struct layout *l, const struct relation *r, const struct handling *h)
+void layout_init(struct layout *l, const struct relation *r, const struct layouts *ls)
 {
     if (!l->prefixes.data) {
         buf_init(&l->prefixes, 64u * (r->ncolumns + 1u));
@@ -81,7 +94,7 @@ static void make(struct layout *l, const struct relation *r, const struct handli
     l->columns = xcalloc(r->ncolumns, sizeof(*l->columns));
     for (uint16_t i = 0; i < r->ncolumns; i++)
         if (!r->columns[i].excluded)
-            add_column(l, &r->columns[i], i, h);
+            add_column(l, &r->columns[i], i, ls);
     l->relation = r;
     l->version = r->version;
 }
@@ -95,7 +108,7 @@ struct layout *layouts_get(struct layouts *ls, const struct relation *r, bool *f
     l = &ls->by_index[r->index];
     *fresh = l->version != r->version;
     if (*fresh)
-        make(l, r, ls->handling);
+        layout_init(l, r, ls);
     return l;
 }
 

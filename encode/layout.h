@@ -30,6 +30,7 @@ struct layout {
     struct buf rows;  /* its fragment for rows of a snapshot, */
     uint32_t rows_of; /* of that one; 0 = none yet */
     enum row_mark rows_mark;
+    int branch;       /* Avro: which schema of a union is the table's */
     uint64_t changes; /* of the open transaction, for its END record */
 };
 
@@ -37,10 +38,15 @@ struct layout {
 struct layouts {
     struct layout *by_index;
     uint32_t count;
+    void (*init_rule)(struct rule *r, const struct type *type, int32_t typmod,
+                      const struct handling *h);
     const struct handling *handling;
 };
 
-void layouts_init(struct layouts *ls, const struct handling *h);
+void layouts_init(struct layouts *ls,
+                  void (*init_rule)(struct rule *r, const struct type *type, int32_t typmod,
+                                    const struct handling *h),
+                  const struct handling *h);
 void layouts_release(struct layouts *ls);
 
 /*
@@ -48,6 +54,13 @@ void layouts_release(struct layouts *ls);
  * in layout->table.  Stays valid until the next call for another relation.
  */
 struct layout *layouts_get(struct layouts *ls, const struct relation *r, bool *fresh);
+
+/* All of them are made anew when they are asked for next: what envelopes have put in is out of date. */
+void layouts_forget(struct layouts *ls);
+
+/* A layout that is in no list: like one of ls, with nothing in it of the envelope's. */
+void layout_init(struct layout *l, const struct relation *r, const struct layouts *ls);
+void layout_release(struct layout *l);
 
 enum row_part { ROW_ALL, ROW_KEY };
 

@@ -43,6 +43,11 @@ static bool add_change_key(struct encoder *e, const struct change *c, enum row_k
     return add_row_key(e, row, c->lsn, l, b);
 }
 
+static void set_clock(struct encoder *e)
+{
+    e->envelope->set_clock(&e->x);
+}
+
 static void describe(struct encoder *e, struct layout *l)
 {
     e->envelope->describe(&e->x, l);
@@ -84,6 +89,8 @@ static bool row(struct encoder *e, const struct value *values, const struct layo
 }
 
 const struct format format_ndjson = {
+    .init_rule = rule_init,
+    .set_clock = set_clock,
     .describe = describe,
     .describe_rows = describe_rows,
     .begin = begin,

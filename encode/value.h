@@ -5,7 +5,7 @@
  * from both.  The session settings that these rely on are set in source/connection.c:
  * DateStyle ISO, IntervalStyle postgres, TimeZone UTC, bytea_output hex, extra_float_digits 3.
  *
- * The `readable` profile; that of Debezium is debezium_value.h.
+ * The `readable` profile; that of Debezium, and the modes of --set, are debezium_value.h.
  *
  *     TYPE_BOOL         true false
  *     TYPE_INTEGER      number
