@@ -19,11 +19,12 @@ void pipeline_init(struct pipeline *p, const struct options *o, struct catalog *
         .decoder = decoder,
         .encoder = encoder_new(o, database),
     };
-    placing_init(&p->placing, o, p->encoder, delivery);
+    placing_init(&p->placing, o, p->encoder, delivery, o->server_name ? o->server_name : database);
 }
 
 void pipeline_release(struct pipeline *p)
 {
+    placing_release(&p->placing);
     encoder_free(p->encoder);
     decoder_free(p->decoder);
     free(p->stream_told.versions);
@@ -119,7 +120,7 @@ static enum outcome tell_schema(struct pipeline *p, struct told *told, const str
 /* Numbers the change and writes its record, unless that is in the output already. */
 static enum outcome emit(struct pipeline *p, const struct transaction *t, struct change *c)
 {
-    struct buf *b;
+    struct output *out;
     enum outcome outcome;
 
     c->seq = ++p->seq;
@@ -131,13 +132,13 @@ static enum outcome emit(struct pipeline *p, const struct transaction *t, struct
         outcome = tell_schema(p, &p->stream_told, t, c->relation, c->lsn);
     if (outcome != OUTCOME_OK)
         return outcome;
-    outcome = placing_find(&p->placing, c->relation, &b);
+    outcome = placing_find(&p->placing, PLACING_CHANGE, c->relation, c->lsn, &out);
     if (outcome == OUTCOME_OK)
-        outcome = encoder_change(p->encoder, t, c, b);
+        outcome = encoder_change(p->encoder, t, c, output_buffer(out));
     if (outcome != OUTCOME_OK)
         return outcome;
     p->records++;
-    return delivery_added(p->delivery, encoder_written(p->encoder));
+    return delivery_added(p->delivery, out, encoder_written(p->encoder));
 }
 
 static bool same_value(const struct value *a, const struct value *b)
@@ -720,19 +721,19 @@ void pipeline_begin_rows(struct pipeline *p, lsn_t lsn, usec_t when)
 enum outcome pipeline_row(struct pipeline *p, const struct relation *r, const struct value *row,
                           enum row_mark mark, usec_t ticks)
 {
-    struct buf *b;
+    struct output *out;
     enum outcome outcome = tell_schema(p, &p->rows_told, NULL, r, p->rows_lsn);
 
     if (outcome != OUTCOME_OK)
         return outcome;
     p->last_change = ticks;
-    outcome = placing_find(&p->placing, r, &b);
+    outcome = placing_find(&p->placing, PLACING_ROW, r, p->rows_lsn, &out);
     if (outcome == OUTCOME_OK)
-        outcome = encoder_row(p->encoder, r, row, mark, b);
+        outcome = encoder_row(p->encoder, r, row, mark, output_buffer(out));
     if (outcome != OUTCOME_OK)
         return outcome;
     p->records++;
-    return delivery_added(p->delivery, encoder_written(p->encoder));
+    return delivery_added(p->delivery, out, encoder_written(p->encoder));
 }
 
 void pipeline_end_rows(struct pipeline *p)

@@ -1,28 +1,63 @@
 #include "capture/placing.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/log.h"
 #include "encode/avro_head.h"
 
+/* The columns of a table that a file has been begun for. */
+struct column_list {
+    char *schema, *table; /* NULL = of all tables */
+    struct buf columns;
+    struct column_list *next;
+};
+
 void placing_init(struct placing *pl, const struct options *o, struct encoder *encoder,
-                  struct delivery *delivery)
+                  struct delivery *delivery, const char *server)
 {
     *pl = (struct placing){
         .o = o,
         .encoder = encoder,
         .delivery = delivery,
-        .framed = encoder_has_head(encoder),
+        .server = server,
+        .simple = !o->many_files && !encoder_has_head(encoder),
+        .generation = 1,
     };
+}
+
+static void free_columns(struct column_list *c)
+{
+    free(c->schema);
+    free(c->table);
+    buf_release(&c->columns);
+    free(c);
+}
+
+void placing_release(struct placing *pl)
+{
+    while (pl->files) {
+        struct column_list *next = pl->files->next;
+
+        free_columns(pl->files);
+        pl->files = next;
+    }
+    for (int i = 0; i < PLACING_KINDS; i++)
+        free(pl->placed[i].by_index);
+    *pl = (struct placing){0};
 }
 
 void placing_look_again(struct placing *pl)
 {
     pl->opened = false;
-    pl->relation = NULL;
+    pl->generation++;
 }
 
 void placing_expect(struct placing *pl, const struct relations *captured)
 {
-    for (uint32_t i = 0; pl->framed && i < captured->count; i++)
+    if (!encoder_has_head(pl->encoder) || pl->o->per_table)
+        return;
+    for (uint32_t i = 0; i < captured->count; i++)
         if (captured->by_index[i]->captured && !encoder_fits(pl->encoder, captured->by_index[i]))
             encoder_expect(pl->encoder, captured->by_index[i]);
 }
@@ -68,7 +103,7 @@ static enum outcome adopt(struct placing *pl, const struct output *out)
     return outcome;
 }
 
-/* ---- records ---- */
+/* ---- one output ---- */
 
 static enum outcome columns_changed(const struct placing *pl, const struct relation *r)
 {
@@ -79,12 +114,21 @@ static enum outcome columns_changed(const struct placing *pl, const struct relat
               "has begun with",
               r->schema, r->name);
     log_hint(file ? "Move the file away, put an empty one in its place and run again: what is missing "
-                    "follows."
+                    "follows.  With {table} in the name of the file there would be another one."
                   : "Run again, with an output of its own for what follows.");
     return OUTCOME_COLUMNS_CHANGED;
 }
 
-static enum outcome find_framed(struct placing *pl, const struct relation *r)
+/* The head, now that a record is to follow; of blocks it can wait until the first one is closed. */
+static void begin_output(const struct placing *pl, struct output *out)
+{
+    if (!out->begun)
+        output_set_head(out, encoder_head(pl->encoder));
+    if (!out->container)
+        output_begin(out);
+}
+
+static enum outcome look_at_output(struct placing *pl, const struct relation *r)
 {
     struct output *out = &pl->delivery->output;
     enum outcome outcome = OUTCOME_OK;
@@ -94,25 +138,145 @@ static enum outcome find_framed(struct placing *pl, const struct relation *r)
     if (outcome != OUTCOME_OK)
         return outcome;
     pl->opened = true;
-    if (!encoder_fits(pl->encoder, r)) {
-        if (out->begun || !encoder_expect(pl->encoder, r))
-            return columns_changed(pl, r);
-    }
-    if (!out->begun)
-        output_set_head(out, encoder_head(pl->encoder));
-    if (!out->container)
-        output_begin(out);
-    pl->relation = r;
-    pl->version = r->version;
+    if (!encoder_fits(pl->encoder, r) && (out->begun || !encoder_expect(pl->encoder, r)))
+        return columns_changed(pl, r);
+    begin_output(pl, out);
     return OUTCOME_OK;
 }
 
-enum outcome placing_find(struct placing *pl, const struct relation *r, struct buf **b)
-{
-    bool known = !pl->framed || (pl->relation == r && pl->version == r->version);
-    enum outcome outcome = known ? OUTCOME_OK : find_framed(pl, r);
+/* ---- files ---- */
 
-    *b = output_buffer(&pl->delivery->output);
+/* All that makes a table's columns what they are. */
+static void add_columns(struct buf *b, const struct relation *r)
+{
+    for (int i = 0; i < r->ncolumns; i++) {
+        const struct column *c = &r->columns[i];
+
+        if (!c->excluded)
+            buf_printf(b, "%s%c%u %d %d%c", c->name, '\0', c->type_oid, c->typmod, c->key, '\0');
+    }
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* What is known of the file for a table, made if there is nothing. */
+static struct column_list *columns_of(struct placing *pl, const struct relation *r)
+{
+    struct column_list *c = pl->files;
+
+    while (c && !(same_text(c->schema, r ? r->schema : NULL) &&
+                  same_text(c->table, r ? r->name : NULL)))
+        c = c->next;
+    if (c)
+        return c;
+    c = xcalloc(1, sizeof *c);
+    c->schema = r ? xstrdup(r->schema) : NULL;
+    c->table = r ? xstrdup(r->name) : NULL;
+    buf_init(&c->columns, 256);
+    c->next = pl->files;
+    pl->files = c;
+    return c;
+}
+
+/* The file for one table: another one is begun when its columns have changed. */
+static enum outcome look_at_file(struct placing *pl, const struct relation *r, lsn_t lsn,
+                                 struct output **out)
+{
+    struct files *files = pl->delivery->files;
+    struct column_list *known = columns_of(pl, r);
+    struct buf columns;
+    enum outcome outcome = OUTCOME_OK;
+    bool same;
+
+    buf_init(&columns, 256);
+    add_columns(&columns, r);
+    same = columns.len == known->columns.len &&
+           memcmp(columns.data, known->columns.data, columns.len) == 0;
+    *out = files_find(files, r);
+    if (*out && !same)
+        outcome = files_end(files, *out);
+    if (outcome == OUTCOME_OK && (!*out || !same)) {
+        outcome = files_open(files, r, pl->server, lsn, out);
+        if (outcome == OUTCOME_OK && encoder_has_head(pl->encoder)) {
+            encoder_expect(pl->encoder, r);
+            begin_output(pl, *out);
+        }
+    }
+    known->columns.len = 0;
+    buf_add_buf(&known->columns, &columns);
+    buf_release(&columns);
+    return outcome;
+}
+
+/* One file of all tables: another one where its head does not go with the table. */
+static enum outcome look_at_shared_file(struct placing *pl, const struct relation *r, lsn_t lsn,
+                                        struct output **out)
+{
+    struct files *files = pl->delivery->files;
+    enum outcome outcome = OUTCOME_OK;
+
+    *out = files_find(files, NULL);
+    if (*out && !encoder_fits(pl->encoder, r) &&
+        ((*out)->begun || !encoder_expect(pl->encoder, r))) {
+        outcome = files_end(files, *out);
+        *out = NULL;
+    }
+    if (outcome == OUTCOME_OK && !*out) {
+        outcome = files_open(files, NULL, pl->server, lsn, out);
+        if (outcome == OUTCOME_OK && encoder_has_head(pl->encoder)) {
+            encoder_begin_anew(pl->encoder);
+            if (!encoder_fits(pl->encoder, r))
+                encoder_expect(pl->encoder, r);
+        }
+    }
+    if (outcome == OUTCOME_OK && encoder_has_head(pl->encoder))
+        begin_output(pl, *out);
+    return outcome;
+}
+
+/* ---- records ---- */
+
+static struct placed *placed_of(struct placing *pl, enum placing_of of, const struct relation *r)
+{
+    struct placed_list *list = &pl->placed[of];
+
+    if (r->index >= list->n) {
+        uint32_t n = (r->index + 1) * 2;
+
+        list->by_index = realloc(list->by_index, n * sizeof *list->by_index);
+        if (!list->by_index)
+            log_out_of_memory();
+        memset(list->by_index + list->n, 0, (n - list->n) * sizeof *list->by_index);
+        list->n = n;
+    }
+    return &list->by_index[r->index];
+}
+
+static unsigned generation(const struct placing *pl)
+{
+    return pl->generation + (pl->delivery->files ? files_generation(pl->delivery->files) : 0);
+}
+
+enum outcome placing_look(struct placing *pl, enum placing_of of, const struct relation *r,
+                          lsn_t lsn, struct output **out)
+{
+    struct placed *placed = placed_of(pl, of, r);
+    enum outcome outcome;
+
+    if (placed->version == r->version && placed->generation == generation(pl)) {
+        *out = placed->out;
+        return OUTCOME_OK;
+    }
+    *out = &pl->delivery->output;
+    outcome = pl->o->per_table    ? look_at_file(pl, r, lsn, out)
+              : pl->o->many_files ? look_at_shared_file(pl, r, lsn, out)
+                                  : look_at_output(pl, r);
+    *placed = (struct placed){.version = r->version, .generation = generation(pl), .out = *out};
+    if (outcome != OUTCOME_OK)
+        placed->version = 0;
     return outcome;
 }
 
@@ -121,7 +285,7 @@ enum outcome placing_finish(struct placing *pl)
     struct output *out = &pl->delivery->output;
     const struct buf *head = encoder_head(pl->encoder);
 
-    if (!pl->framed || out->begun || head->len == 0)
+    if (pl->o->many_files || out->begun || head->len == 0)
         return OUTCOME_OK;
     output_set_head(out, head);
     output_begin(out);

@@ -397,7 +397,8 @@ static enum outcome check_captured(struct session *s, PGconn *sql)
     bool old_rows = o->envelope == ENVELOPE_FLINK && o->changelog == CHANGELOG_ALL &&
                     !session_is_rows_only(s) &&
                     (~o->skip_ops & (SKIP_UPDATE | SKIP_DELETE)) != 0;
-    bool one_table = o->format == FORMAT_CSV && o->envelope == ENVELOPE_FLINK;
+    bool one_table =
+        o->format == FORMAT_CSV && o->envelope == ENVELOPE_FLINK && !o->per_table;
     struct relations captured;
     enum outcome outcome;
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lsn.h"
+#include "deliver/file_name.h"
 
 /* A word that an option allows, and what it stands for.  Ends with a NULL name. */
 struct choice {
@@ -136,7 +137,8 @@ struct parsed {
     bool verbose, quiet;
     bool snapshot_given, jobs_given, chunk_size_given;
     bool changelog_given, types_given, codec_given;
-    const char *key_delimiter; /* as typed */
+    const char *key_delimiter; /* as typed, */
+    const char *rotate;        /* likewise */
 };
 
 #define AT(member) offsetof(struct parsed, member)
@@ -190,7 +192,8 @@ static const struct option_row rows[] = {
     {0, "heartbeat", KIND_SECONDS, AT(o.heartbeat), NULL, "heartbeat", "SECONDS", "a record every so often"},
     {0, "skip-ops", KIND_OPS, AT(o.skip_ops), NULL, NULL, "OPS", "leave out operations: letters of cudtm"},
     GROUP("Output and position"),
-    {'f', "file", KIND_STRING, AT(o.file), NULL, NULL, "FILE", "write there instead of to standard output"},
+    {'f', "file", KIND_STRING, AT(o.file), NULL, NULL, "FILE", "write there instead of to standard output; with {schema}, {table}, {topic}, {lsn}, {date}: a file for each table"},
+    {0, "rotate", KIND_STRING, AT(rotate), NULL, NULL, "SIZE|SECONDS", "begin another file when one has that size (10MB) or age"},
     {0, "state", KIND_STRING, AT(o.state_file), NULL, NULL, "FILE", "remember position and rows read, and go on from there"},
     {0, "ack-mode", KIND_CHOICE, AT(o.ack_mode), ack_modes, "ack mode", "MODE", "written (files), read (pipes); default by output"},
     {0, "stall-timeout", KIND_SECONDS, AT(o.stall_timeout), NULL, "stall timeout", "SECONDS", "let go of the server when the reader stands still"},
@@ -558,17 +561,91 @@ static bool check_plugin_options(struct options *o)
     return true;
 }
 
-static bool check_output(struct options *o)
+/* What does not go together with another option. */
+static bool refuse_pair(const char *one, const char *other, const char *why)
 {
+    log_error("%s and %s cannot be used together", one, other);
+    log_detail("%s", why);
+    return false;
+}
+
+/* Records that are not about a row. */
+static const char *other_records(const struct options *o)
+{
+    return o->transactions    ? "--transactions"
+           : o->schema_events ? "--schema-events"
+           : o->messages      ? "--messages"
+           : o->heartbeat     ? "--heartbeat"
+                              : NULL;
+}
+
+/* --rotate: SIZE with a unit, or SECONDS. */
+static bool check_rotate(struct parsed *p)
+{
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } units[] = {{"B", 1},
+                 {"kB", 1024},
+                 {"MB", 1024 * 1024},
+                 {"GB", 1024 * 1024 * 1024},
+                 {"TB", 1024ull * 1024 * 1024 * 1024}};
+    char *end;
+    double n;
+
+    if (!p->rotate)
+        return true;
+    n = strtod(p->rotate, &end);
+    if (*end == '\0' && end > p->rotate && n > 0 && n < 1e9) {
+        p->o.rotate_time = (usec_t)(n * USEC_PER_SEC);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (end > p->rotate && strcmp(end, units[i].name) == 0 && n * (double)units[i].bytes >= 1 &&
+            n * (double)units[i].bytes < 1e18) {
+            p->o.rotate_size = (uint64_t)(n * (double)units[i].bytes);
+            return true;
+        }
+    log_error("invalid rotation \"%s\": must be a number of seconds, or a size in B, kB, MB, GB or "
+              "TB",
+              p->rotate);
+    return false;
+}
+
+static bool check_placeholders(struct options *o)
+{
+    char *unknown = file_name_unknown(o->file);
+    const char *other = other_records(o);
+
+    if (unknown) {
+        log_error("unknown placeholder \"%s\" in the name of the output file", unknown);
+        log_hint("There are {schema}, {table}, {topic}, {lsn} and {date}.");
+        free(unknown);
+        return false;
+    }
+    o->many_files = true;
+    o->per_table = file_name_tells_tables(o->file);
+    if (other)
+        return refuse_pair(other, "placeholders in -f",
+                           "The files are of tables; that record is about none.");
+    return true;
+}
+
+static bool check_output(struct parsed *p)
+{
+    struct options *o = &p->o;
+
     if (o->file && strcmp(o->file, "-") == 0)
         o->file = NULL;
     if (o->file && !*o->file) {
         log_error("the output file has an empty name");
         return false;
     }
-    if (o->file && strpbrk(o->file, "{}")) {
-        log_error("placeholders in the name of the output file are not supported: \"%s\"", o->file);
-        log_hint("One file, or standard output, takes the changes of all captured tables.");
+    if (o->file && file_name_has_placeholders(o->file))
+        return check_placeholders(o) && check_rotate(p);
+    if (p->rotate) {
+        log_error("--rotate needs placeholders in the name of the output file");
+        log_hint("For example -f '{schema}.{table}-{lsn}.ndjson'.");
         return false;
     }
     return true;
@@ -673,24 +750,6 @@ static bool apply_settings(struct parsed *p)
     return true;
 }
 
-/* What does not go together with another option. */
-static bool refuse_pair(const char *one, const char *other, const char *why)
-{
-    log_error("%s and %s cannot be used together", one, other);
-    log_detail("%s", why);
-    return false;
-}
-
-/* Records that are not about a row. */
-static const char *other_records(const struct options *o)
-{
-    return o->transactions    ? "--transactions"
-           : o->schema_events ? "--schema-events"
-           : o->messages      ? "--messages"
-           : o->heartbeat     ? "--heartbeat"
-                              : NULL;
-}
-
 static bool check_avro(const struct parsed *p)
 {
     const struct options *o = &p->o;
@@ -765,7 +824,7 @@ static bool validate(struct parsed *p)
         o->publication = o->slot ? xasprintf("cdcdump_%s", o->slot) : "";
     return apply_settings(p) && check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
            check_plugin_options(o) && check_key_delimiter(p) && check_envelope(p) &&
-           check_output(o) &&
+           check_output(p) &&
            check_position(o) && check_snapshot(p);
 }
 

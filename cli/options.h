@@ -141,6 +141,10 @@ struct options {
 
     /* delivery */
     const char *file; /* NULL = standard output */
+    bool many_files;  /* file has placeholders; */
+    bool per_table;   /* and tells tables apart */
+    uint64_t rotate_size; /* bytes; 0 = at no size, as the next one */
+    usec_t rotate_time;
     const char *state_file;
     enum ack_mode ack_mode;
     usec_t stall_timeout; /* 0 = half of wal_sender_timeout */

@@ -133,13 +133,34 @@ static enum outcome check_not_missing(const struct delivery *d, const struct opt
     return missing ? refuse_output(o->file, "it is missing") : OUTCOME_OK;
 }
 
+/* What a run with several files has left is completed, whatever the output is now. */
+static enum outcome open_files(struct delivery *d, const struct options *o)
+{
+    const struct accepted_file *accepted = &d->state.output;
+    enum outcome outcome = files_recover(&d->state);
+
+    if (outcome != OUTCOME_OK || !o->many_files)
+        return outcome;
+    d->output = (struct output){.fd = -1, .read_fd = -1, .kind = OUTPUT_FILE};
+    outcome = choose_mode(d, o);
+    if (outcome == OUTCOME_OK && accepted->path)
+        outcome = cut_previous_output(accepted);
+    if (outcome == OUTCOME_OK)
+        d->files = files_new(o, &d->state, d->state_path);
+    return outcome;
+}
+
 enum outcome delivery_open_output(struct delivery *d, const struct options *o)
 {
     const struct accepted_file *accepted = &d->state.output;
-    enum outcome outcome = check_not_missing(d, o);
+    enum outcome outcome;
 
-    if (d->output.fd >= 0)
+    if (d->output.fd >= 0 || d->files)
         return OUTCOME_OK; /* by an earlier attempt to connect */
+    outcome = open_files(d, o);
+    if (outcome != OUTCOME_OK || d->files)
+        return outcome;
+    outcome = check_not_missing(d, o);
     if (outcome == OUTCOME_OK)
         outcome = output_open(&d->output, o->file);
     if (outcome == OUTCOME_OK)
@@ -162,7 +183,7 @@ static void describe_output(struct delivery *d, uint64_t length)
 
     free(accepted->path);
     *accepted = (struct accepted_file){0};
-    if (out->kind != OUTPUT_FILE)
+    if (out->kind != OUTPUT_FILE || d->files)
         return;
     accepted->path = xstrdup(out->path ? out->path : "");
     accepted->device = (uint64_t)out->device;
@@ -213,6 +234,12 @@ void delivery_mark(struct delivery *d, const struct position *position)
     struct container *c = d->output.container;
 
     d->emitted = *position;
+    if (d->files) {
+        files_mark(d->files);
+        d->boundary += files_owe(d->files);
+        ledger_add(&d->ledger, d->boundary, position);
+        return;
+    }
     if (c)
         container_mark(c);
     if (!c || container_is_empty(c))
@@ -247,11 +274,28 @@ enum outcome delivery_added_to_block(struct delivery *d, unsigned records)
     return outcome;
 }
 
+/* All that has been marked: files take what they are given. */
+static enum outcome accept_files(struct delivery *d)
+{
+    struct ledger_entry entry;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (!ledger_take(&d->ledger, d->boundary, &entry))
+        return OUTCOME_OK;
+    outcome = files_accept(d->files);
+    d->output.offset = files_written(d->files);
+    if (outcome == OUTCOME_OK)
+        outcome = record(d, &entry);
+    return outcome == OUTCOME_OK ? files_complete(d->files) : outcome;
+}
+
 enum outcome delivery_accept(struct delivery *d)
 {
     struct ledger_entry entry;
     enum outcome outcome = OUTCOME_OK;
 
+    if (d->files)
+        return accept_files(d);
     if (!ledger_take(&d->ledger, output_taken(&d->output), &entry))
         return OUTCOME_OK;
     if (d->mode == ACK_WRITTEN)
@@ -287,6 +331,8 @@ enum outcome delivery_cut_unfinished(struct delivery *d)
     struct output *out = &d->output;
     enum outcome outcome = OUTCOME_OK;
 
+    if (d->files)
+        return files_cut(d->files);
     if (out->container) {
         container_forget(out->container);
         outcome = delivery_close_block(d);
@@ -302,10 +348,29 @@ enum outcome delivery_cut_unfinished(struct delivery *d)
     return OUTCOME_OK;
 }
 
+/* The state file first says that they are complete, then that there are none. */
+static enum outcome complete_files(struct delivery *d, const struct ledger_entry *entry)
+{
+    enum outcome outcome = files_end_all(d->files);
+
+    for (int i = 0; i < 2 && outcome == OUTCOME_OK; i++) {
+        outcome = files_accept(d->files);
+        if (outcome == OUTCOME_OK)
+            outcome = record(d, entry);
+        if (outcome == OUTCOME_OK)
+            outcome = files_complete(d->files);
+    }
+    return outcome;
+}
+
 enum outcome delivery_complete(struct delivery *d)
 {
     struct ledger_entry entry = {.end = d->boundary, .position = d->recorded};
 
+    if (d->files && delivery_is_whole(d)) {
+        d->state.coverage.certain = coverage_is_certain(&d->state.coverage);
+        return complete_files(d, &entry);
+    }
     if (!delivery_is_whole(d) ||
         (d->output.kind != OUTPUT_FILE && !d->state.complete && !d->state.has_coverage))
         return OUTCOME_OK;
@@ -319,6 +384,8 @@ enum outcome delivery_reopen(struct delivery *d)
     struct ledger_entry entry;
     enum outcome outcome = OUTCOME_OK;
 
+    if (d->files)
+        return files_end_all(d->files);
     if (!d->output.opened || d->output.kind != OUTPUT_FILE)
         return OUTCOME_OK;
     outcome = delivery_settle(d);
@@ -344,6 +411,7 @@ void delivery_forget_state(struct delivery *d)
 
 void delivery_close(struct delivery *d)
 {
+    files_free(d->files);
     output_close(&d->output);
     state_release(&d->state);
     state_unlock(&d->lock);

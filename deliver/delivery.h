@@ -1,7 +1,8 @@
 /*
  * delivery - output accepted, then state durable, then server told: the order that never changes.
  *
- * The capture appends records to output_buffer(&d->output), says so by delivery_added(), and calls
+ * The capture appends records to the buffer of the output, or of one of the files, says so by
+ * delivery_added(), and calls
  * delivery_mark() at each point where a transaction is whole.  delivery_settle() finds out what has been accepted since, makes
  * the state file say so, and only then moves `recorded`, the one position that the server may be
  * told of.  Nothing else moves it.
@@ -10,6 +11,7 @@
 #define DELIVER_DELIVERY_H
 
 #include "cli/options.h"
+#include "deliver/files.h"
 #include "deliver/ledger.h"
 #include "deliver/output.h"
 #include "deliver/state.h"
@@ -20,12 +22,13 @@ struct delivery {
     struct state state;
     bool resumed; /* a state file was there */
     enum ack_mode mode;
-    struct output output;
+    struct output output; /* with files: only counts what they hold */
+    struct files *files;  /* -f with placeholders, else NULL */
     struct ledger ledger;
     struct position emitted;  /* behind the last whole transaction that was appended */
     struct position recorded; /* accepted and on record */
     uint64_t recorded_end;    /* its offset */
-    uint64_t boundary;        /* offset behind the last whole transaction */
+    uint64_t boundary;        /* offset behind the last whole transaction; with files: how many */
     bool complete;            /* the run has ended in good order: said in the state file */
 };
 
@@ -46,10 +49,12 @@ enum outcome delivery_begin(struct delivery *d, lsn_t lsn);
 
 enum outcome delivery_added_to_block(struct delivery *d, unsigned records);
 
-/* So many records have been appended: closes a block that is full. */
-static inline enum outcome delivery_added(struct delivery *d, unsigned records)
+/* So many records have been appended to out: closes a block that is full. */
+static inline enum outcome delivery_added(struct delivery *d, struct output *out, unsigned records)
 {
-    return d->output.container ? delivery_added_to_block(d, records) : OUTCOME_OK;
+    if (d->files)
+        return files_added(d->files, out, records);
+    return out->container ? delivery_added_to_block(d, records) : OUTCOME_OK;
 }
 
 /* Closes the block of whole transactions that wait for more: there is nothing more at the moment. */
@@ -92,7 +97,7 @@ enum outcome delivery_cut_unfinished(struct delivery *d);
 /* The run has ended in good order: the record of a regular file says so, and that of the mode. */
 enum outcome delivery_complete(struct delivery *d);
 
-/* SIGHUP: opens the output file anew.  At the end of a transaction only. */
+/* SIGHUP: opens the output file anew, or ends all files.  At the end of a transaction only. */
 enum outcome delivery_reopen(struct delivery *d);
 
 /* Removes the state file, with the slot that it speaks of. */

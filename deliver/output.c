@@ -19,6 +19,7 @@
 
 enum {
     INITIAL_BUFFER = OUTPUT_HIGH_WATER + 64 * 1024,
+    SMALL_BUFFER = 16 * 1024, /* of one of many files */
     PIPE_SIZE = 1024 * 1024, /* what the kernel allows everybody, unless told otherwise */
 };
 
@@ -137,6 +138,20 @@ enum outcome output_open(struct output *o, const char *path)
     if (outcome == OUTCOME_OK && o->opened && o->kind == OUTPUT_FILE && !file_sync_folder(path))
         outcome = failed(o, "sync the folder of");
     return outcome;
+}
+
+enum outcome output_create(struct output *o, const char *path, bool *taken)
+{
+    *o = (struct output){.read_fd = -1, .given = path, .opened = true};
+    o->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOCTTY, 0666);
+    *taken = o->fd < 0 && errno == EEXIST;
+    if (*taken)
+        return OUTCOME_OK;
+    if (o->fd < 0)
+        return failed(o, "create");
+    buf_init(&o->pending, SMALL_BUFFER);
+    buf_init(&o->head, 256);
+    return classify(o);
 }
 
 void output_close(struct output *o)
@@ -346,7 +361,16 @@ bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc)
 enum outcome output_reopen(struct output *o)
 {
     const char *path = o->given;
+    struct container *container = o->container;
+    struct buf head = o->head;
+    enum outcome outcome;
 
+    o->container = NULL;
+    o->head = (struct buf){0};
     output_close(o);
-    return output_open(o, path);
+    outcome = output_open(o, path);
+    buf_release(&o->head);
+    o->container = container;
+    o->head = head;
+    return outcome;
 }

@@ -49,6 +49,10 @@ enum { OUTPUT_HIGH_WATER = 256 * 1024 }; /* pending bytes above which nothing mo
 
 /* Opens path, or takes standard output for NULL.  A file is continued at its end. */
 enum outcome output_open(struct output *o, const char *path);
+
+/* Makes a new regular file, which must not be there yet (EEXIST is not logged: *taken). */
+enum outcome output_create(struct output *o, const char *path, bool *taken);
+
 void output_close(struct output *o);
 
 /* Records go into blocks from now on. */

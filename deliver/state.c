@@ -18,8 +18,27 @@
 
 enum { FORMAT_VERSION = 1, MAX_SIZE = 256 * 1024 * 1024 };
 
+void state_clear_files(struct state *s)
+{
+    for (size_t i = 0; i < s->nfiles; i++)
+        free(s->files[i].path);
+    free(s->files);
+    s->files = NULL;
+    s->nfiles = 0;
+}
+
+struct accepted_file *state_add_file(struct state *s, const char *path)
+{
+    s->files = realloc(s->files, (s->nfiles + 1) * sizeof *s->files);
+    if (!s->files)
+        log_out_of_memory();
+    s->files[s->nfiles] = (struct accepted_file){.path = xstrdup(path)};
+    return &s->files[s->nfiles++];
+}
+
 void state_release(struct state *s)
 {
+    state_clear_files(s);
     free(s->system_identifier);
     free(s->database);
     free(s->slot);
@@ -213,13 +232,10 @@ static bool take_u32(const cJSON *json, const char *name, uint32_t *to)
     return (double)*to == item->valuedouble;
 }
 
-static bool take_output(const cJSON *json, struct accepted_file *out)
+static bool take_file(const cJSON *item, struct accepted_file *out)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, "output");
     const char *crc;
 
-    if (cJSON_IsNull(item))
-        return true;
     if (!take_text(item, "path", &out->path) || !take_u64(item, "device", &out->device) ||
         !take_u64(item, "inode", &out->inode) || !take_u64(item, "length", &out->length))
         return false;
@@ -228,6 +244,36 @@ static bool take_output(const cJSON *json, struct accepted_file *out)
     out->has_crc = crc != NULL;
     if (crc)
         out->crc = (uint32_t)strtoul(crc, NULL, 16);
+    return true;
+}
+
+static bool take_output(const cJSON *json, struct accepted_file *out)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, "output");
+
+    return cJSON_IsNull(item) || take_file(item, out);
+}
+
+static bool take_files(const cJSON *json, struct state *s)
+{
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "files"), *item;
+
+    cJSON_ArrayForEach(item, list)
+    {
+        struct accepted_file file = {0};
+        bool good = take_file(item, &file);
+
+        if (good) {
+            struct accepted_file *added = state_add_file(s, file.path);
+            char *path = added->path;
+
+            *added = file;
+            added->path = path;
+        }
+        free(file.path);
+        if (!good)
+            return false;
+    }
     return true;
 }
 
@@ -258,7 +304,7 @@ static bool take_members(const cJSON *json, struct state *s)
            take_lsn(json, "lsn", &s->position.lsn) && s->position.lsn != 0 &&
            take_lsn(json, "commit_lsn", &s->position.commit_lsn) &&
            take_u32(json, "xid", &s->position.xid) && take_u64(json, "commit_time_us", &time) &&
-           take_phase(json, s) && take_output(json, &s->output);
+           take_phase(json, s) && take_output(json, &s->output) && take_files(json, s);
     s->position.commit_time = (usec_t)time;
     return good;
 }
@@ -329,15 +375,8 @@ static void add_crc(cJSON *json, uint32_t crc)
     cJSON_AddStringToObject(json, "crc32", text);
 }
 
-static void add_output(cJSON *json, const struct accepted_file *out)
+static void add_file(cJSON *item, const struct accepted_file *out)
 {
-    cJSON *item;
-
-    if (!out->path) {
-        cJSON_AddNullToObject(json, "output");
-        return;
-    }
-    item = cJSON_AddObjectToObject(json, "output");
     cJSON_AddStringToObject(item, "path", out->path);
     add_u64(item, "device", out->device);
     add_u64(item, "inode", out->inode);
@@ -345,6 +384,29 @@ static void add_output(cJSON *json, const struct accepted_file *out)
     if (out->has_crc)
         add_crc(item, out->crc);
     cJSON_AddBoolToObject(item, "complete", out->complete);
+}
+
+static void add_output(cJSON *json, const struct accepted_file *out)
+{
+    if (out->path)
+        add_file(cJSON_AddObjectToObject(json, "output"), out);
+    else
+        cJSON_AddNullToObject(json, "output");
+}
+
+static void add_files(cJSON *json, const struct state *s)
+{
+    cJSON *list;
+
+    if (s->nfiles == 0)
+        return;
+    list = cJSON_AddArrayToObject(json, "files");
+    for (size_t i = 0; i < s->nfiles; i++) {
+        cJSON *item = cJSON_CreateObject();
+
+        add_file(item, &s->files[i]);
+        cJSON_AddItemToArray(list, item);
+    }
 }
 
 static const char *phase(const struct state *s)
@@ -379,6 +441,7 @@ static char *print(const struct state *s)
     else
         cJSON_AddNullToObject(json, "snapshot");
     add_output(json, &s->output);
+    add_files(json, s);
     add_crc(json, check_value(json));
     text = cJSON_Print(json);
     cJSON_Delete(json);

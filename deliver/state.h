@@ -26,6 +26,9 @@
  *     output              regular files: path, device, inode, length of the accepted part, crc32
  *                         of its last up to 4096 bytes, and whether the run that wrote it ended in
  *                         good order (complete), so that nothing of ours lies behind; else null
+ *     files               where the output has several, those that are not complete: a list of such
+ *                         objects, path without the .partial that they have as yet, device and inode
+ *                         0 as long as a file may not have been made
  *     crc32               of all of the above, so that a torn or edited file is noticed
  *
  * Written to FILE.tmp, synced, renamed, the folder synced: there is always one whole state file.
@@ -64,9 +67,15 @@ struct state {
     bool has_coverage; /* rows are, or were, read: coverage says which */
     struct coverage coverage;
     struct accepted_file output;
+    struct accepted_file *files; /* of -f with placeholders */
+    size_t nfiles;
 };
 
 void state_release(struct state *s);
+
+/* A file more, which is returned; it owns its path. */
+struct accepted_file *state_add_file(struct state *s, const char *path);
+void state_clear_files(struct state *s);
 
 /* An exclusive hold on a state file, for as long as the process lives or until released. */
 struct state_lock {

@@ -520,6 +520,8 @@ static bool expect(struct encoder *e, const struct relation *r)
     struct layout l = {0};
     cJSON *fresh;
 
+    if (e->o->per_table)
+        clear_branches(bs); /* a head has one table */
     if (bs->settled && !bs->together)
         return false;
     layout_init(&l, r, &e->x.layouts);
@@ -531,6 +533,11 @@ static bool expect(struct encoder *e, const struct relation *r)
     layouts_forget(&e->x.layouts);
     layouts_forget(&e->x.row_layouts);
     return true;
+}
+
+static void begin_anew(struct encoder *e)
+{
+    e->branches->settled = false;
 }
 
 static bool adopt(struct encoder *e, const char *bytes, size_t len)
@@ -625,5 +632,6 @@ const struct format format_avro = {
     .row = row,
     .fits = fits,
     .expect = expect,
+    .begin_anew = begin_anew,
     .adopt = adopt,
 };

@@ -93,23 +93,6 @@ void avro_add_name(struct buf *b, const char *name)
     }
 }
 
-void avro_add_type_name(struct buf *b, const char *name)
-{
-    static const char *const reserved[] = {
-        "null",   "boolean", "int",  "long",  "float", "double", "bytes",
-        "string", "record",  "enum", "array", "map",   "fixed",  "union",
-    };
-
-    for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++) {
-        if (strcmp(name, reserved[i]) != 0)
-            continue;
-        add_unit(b, (unsigned char)*name);
-        buf_add_str(b, name + 1);
-        return;
-    }
-    avro_add_name(b, name);
-}
-
 bool avro_name_is_same(const char *name)
 {
     for (size_t at = 0; name[at]; at++)

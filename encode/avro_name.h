@@ -1,9 +1,9 @@
 /*
  * avro_name - any name -> one that Avro allows, [A-Za-z_][A-Za-z0-9_]*, without two becoming one.
  *
- * What is not allowed becomes _uXXXX, four lower-case hexadecimal digits of a UTF-16 unit (two units
- * beyond the basic plane); an underscore that would read as the beginning of such becomes _u005f.
- * So the way back is unambiguous: "a b" is a_u0020b, and a column called a_u0020b is
+ * What is not allowed becomes _uXXXX, four lower-case hexadecimal digits of a UTF-16 unit (two of
+ * them beyond the basic plane); an underscore that would read as the beginning of such becomes
+ * _u005f.  So the way back is unambiguous: "a b" is a_u0020b, and a column called a_u0020b is
  * a_u005fu0020b.
  *
  * A byte that is not UTF-8 becomes a low surrogate with no high one before it, _udc80 to _udcff,
@@ -16,14 +16,11 @@
 
 #include "base/buf.h"
 
-/* Appends the name of a field, or one part of a namespace. */
-void avro_add_name(struct buf *b, const char *name);
-
 /*
- * Appends the name of a record.  The specification keeps the names of its own types from being
- * those of others, in any namespace, so the first letter of such is escaped: int is _u0069nt.
+ * Appends the name of a field, or one part of a namespace.  Not for that of a record, which must
+ * not be called int or string or as another of Avro's own types, in whatever namespace.
  */
-void avro_add_type_name(struct buf *b, const char *name);
+void avro_add_name(struct buf *b, const char *name);
 
 /* Whether avro_add_name() adds the name as it is. */
 bool avro_name_is_same(const char *name);

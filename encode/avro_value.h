@@ -21,9 +21,9 @@
  *
  * Every other value that T does not hold is refused, so that a union need not have more than null
  * and T.  Arrays are the exception: a column's declaration says nothing of dimensions, and Avro's
- * arrays have one.  So a column of arrays has two T, ["null", {"type": "array", …}, "string"], and
+ * arrays have one.  So a column of arrays has two T, ["null", {"type":"array",…}, "string"], and
  * the string is the server's text of what is no array of T: one with more dimensions, or with an
- * element that T does not hold.  As in JSON, bounds of an array that does not count from 1 get lost.
+ * element that T does not hold.  As in JSON, bounds of arrays not counted from 1 are left out.
  */
 #ifndef ENCODE_AVRO_VALUE_H
 #define ENCODE_AVRO_VALUE_H
@@ -41,8 +41,8 @@ void avro_rule_init(struct rule *r, const struct type *type, int32_t typmod,
                     const struct handling *h);
 
 /*
- * Whether rule.write appends the index of the branch, too: of arrays, for which it chooses one.  The
- * union has to be null, which is 0 and for the caller to write, and behind it the two of
+ * Whether rule.write appends the index of the branch, too: of arrays, for which it chooses one.
+ * The union has to be null, which is 0 and for the caller to write, and behind it the two of
  * avro_value_schema().
  */
 static inline bool avro_writes_branch(const struct rule *r)
@@ -72,15 +72,15 @@ static inline void avro_add_null(struct buf *b)
 }
 
 /*
- * Why rule.write refused the text: words that go behind "could not write column …: ", and what to do
- * about it, a sentence, in *hint (or NULL).  Both are string literals.
+ * Why rule.write refused the text: words that go behind "could not write column …: ", and what to
+ * do about it, a sentence, in *hint (or NULL).  Both are string literals.
  */
 const char *avro_value_fault(const struct rule *r, const char *text, size_t len, const char **hint);
 
 /* int and long: zig-zag, seven bits a byte.  At most 10 bytes. */
 static inline char *avro_put_long(char *p, int64_t n)
 {
-    uint64_t z = ((uint64_t)n << 1) ^ (uint64_t)(n >> 63);
+    uint64_t z = ((uint64_t)n << 1) ^ (n < 0 ? UINT64_MAX : 0);
 
     for (; z >= 0x80; z >>= 7)
         *p++ = (char)(z | 0x80);

@@ -242,11 +242,6 @@ bool container_is_empty(const struct container *c)
     return c->count == 0;
 }
 
-bool container_is_marked(const struct container *c)
-{
-    return c->count == c->marked_count;
-}
-
 bool container_has_marked(const struct container *c)
 {
     return c->marked_count > 0;

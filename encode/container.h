@@ -5,9 +5,9 @@
  * metadata avro.schema and avro.codec, sync marker), then come blocks: count of records, count of
  * bytes after the codec, the bytes, the sync marker.
  *
- * Records are appended to the open block.  A block is closed, which means compressed and appended to
- * the output, when it is large enough or when somebody waits for it.  What was marked last, the end
- * of the last whole transaction, is where a closed block ends if anything lies behind it: whole
+ * Records are appended to the open block.  A block is closed, which means compressed and appended
+ * to the output, when it is large enough or when somebody waits for it.  What was marked last, the
+ * end of the last whole transaction, is where a closed block ends if anything lies behind it: whole
  * transactions and the beginning of one that may be taken back never share a block.
  */
 #ifndef ENCODE_CONTAINER_H
@@ -47,9 +47,8 @@ void container_added(struct container *c);
 /* Everything added so far makes whole transactions. */
 void container_mark(struct container *c);
 
-/* Whether all that was added is in closed blocks; whether all else lies before the mark. */
+/* Whether all that was added is in closed blocks. */
 bool container_is_empty(const struct container *c);
-bool container_is_marked(const struct container *c);
 
 /* Whether anything lies before the mark: whether there is a block for container_close_marked(). */
 bool container_has_marked(const struct container *c);
@@ -61,9 +60,9 @@ static inline bool container_is_full(struct container *c)
 }
 
 /*
- * Closes a block of all that lies before the mark, appending it to out; nothing when that is nothing.
- * container_close_all() does so, and closes another one of what lies behind.  False when the codec
- * fails, which has been logged; the block that it was about is still open then.
+ * Closes a block of all that lies before the mark, appending it to out, or none when that is
+ * nothing.  container_close_all() does so, and closes another one of what lies behind.  False when
+ * the codec fails, which has been logged; the block that it was about is still open then.
  */
 bool container_close_marked(struct container *c, struct buf *out);
 bool container_close_all(struct container *c, struct buf *out);

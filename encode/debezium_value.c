@@ -45,16 +45,17 @@ static bool is_word(const char *text, size_t len, const char *word)
 
 /* ---- bytes ---- */
 
-/*
- * What was appended since start becomes a JSON string, of base64 or of the text.  That is written
- * behind it and moved over it: reserving the most that it can need keeps the source in its place.
- */
+/* Takes out what stands between the two. */
 static void close_up(struct buf *b, size_t start, size_t end)
 {
     memmove(b->data + start, b->data + end, b->len - end);
     b->len -= end - start;
 }
 
+/*
+ * What was appended since start becomes a JSON string of base64.  That is written behind it and
+ * moved over it: reserving the most that it can need keeps the source in its place.
+ */
 static void turn_into_base64(struct buf *b, size_t start)
 {
     size_t end = b->len;
@@ -64,7 +65,10 @@ static void turn_into_base64(struct buf *b, size_t start)
     close_up(b, start, end);
 }
 
-/* Of JSON that has escapes but no control characters, so that no byte becomes more than two. */
+/*
+ * Likewise, the text itself: JSON, which has escapes but no control characters, so that no byte
+ * becomes more than two.
+ */
 static bool turn_into_string(struct buf *b, size_t start)
 {
     size_t end = b->len;
@@ -94,7 +98,7 @@ static void add_hex(struct buf *b, const char *bytes, size_t len)
     buf_written(b, p);
 }
 
-static void add_bytes(struct buf *b, const char *bytes, size_t len, const struct handling *h)
+void debezium_add_bytes(struct buf *b, const void *bytes, size_t len, const struct handling *h)
 {
     size_t start = b->len;
 
@@ -109,7 +113,7 @@ static void add_bytes(struct buf *b, const char *bytes, size_t len, const struct
 
 static bool write_unknown(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
-    add_bytes(b, text, len, rule->handling);
+    debezium_add_bytes(b, text, len, rule->handling);
     return true;
 }
 
@@ -119,15 +123,15 @@ static bool is_bytea(const char *text, size_t len)
     return len >= 2 && len % 2 == 0 && text[0] == '\\' && text[1] == 'x';
 }
 
-static bool write_bytea_base64(struct buf *b, const char *text, size_t len,
-                               const struct rule *rule)
+static bool write_bytea_url_safe(struct buf *b, const char *text, size_t len,
+                                 const struct rule *rule)
 {
     size_t start = b->len;
 
+    (void)rule;
     if (!is_bytea(text, len) || !json_add_base64_of_hex(b, text + 2, len - 2))
         return write_as_string(b, start, text, len);
-    if (rule->handling->binaries == BINARY_BASE64_URL_SAFE)
-        make_url_safe(b, start);
+    make_url_safe(b, start);
     return true;
 }
 
@@ -772,7 +776,7 @@ static value_writer bytea_writer(const struct handling *h)
 {
     switch (handling_mode(h, (int)h->binaries)) {
     case BINARY_BASE64_URL_SAFE:
-        return write_bytea_base64;
+        return write_bytea_url_safe;
     case BINARY_HEX:
         return write_bytea_hex;
     default:
@@ -880,7 +884,7 @@ void debezium_add_placeholder(struct buf *b, const struct rule *rule)
     enum type_kind kind = rule->type ? rule->type->kind : TYPE_TEXT;
 
     if (kind == TYPE_BYTEA || (kind == TYPE_OTHER && h->unknown_as_bytes)) {
-        add_bytes(b, h->placeholder, h->placeholder_len, h);
+        debezium_add_bytes(b, h->placeholder, h->placeholder_len, h);
     } else if (kind == TYPE_HSTORE && handling_mode(h, (int)h->hstores) == HSTORE_MAP) {
         add_map_placeholder(b, h);
     } else if (kind == TYPE_ARRAY && holds_placeholder(rule->element)) {

@@ -51,6 +51,9 @@
 /* The writer that the settings ask for, or NULL where the readable form is the one. */
 value_writer debezium_writer_for(const struct type *type, const struct handling *h);
 
+/* Appends bytes as binary.handling.mode says: a JSON string of base64 or of hexadecimal digits. */
+void debezium_add_bytes(struct buf *b, const void *bytes, size_t len, const struct handling *h);
+
 /*
  * The placeholder as the values of the rule look: bytes as binary.handling.mode says, an array of
  * one where the elements are texts or bytea, a map with it as key and value; else, for numbers as

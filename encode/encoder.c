@@ -122,6 +122,12 @@ bool encoder_expect(struct encoder *e, const struct relation *r)
     return e->format->expect(e, r);
 }
 
+void encoder_begin_anew(struct encoder *e)
+{
+    if (e->format->begin_anew)
+        e->format->begin_anew(e);
+}
+
 const struct buf *encoder_head(const struct encoder *e)
 {
     return &e->head;

@@ -31,6 +31,9 @@ bool encoder_fits(struct encoder *e, const struct relation *r);
 /* Makes the head one that they go with, of an output that has not begun; false when it cannot be. */
 bool encoder_expect(struct encoder *e, const struct relation *r);
 
+/* Another output begins, with the same head: that can be extended again. */
+void encoder_begin_anew(struct encoder *e);
+
 /* The head as it stands. */
 const struct buf *encoder_head(const struct encoder *e);
 

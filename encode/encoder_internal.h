@@ -32,6 +32,7 @@ struct format {
     /* of heads, see encoder.h; all NULL where there are none */
     bool (*fits)(struct encoder *e, const struct relation *r);
     bool (*expect)(struct encoder *e, const struct relation *r);
+    void (*begin_anew)(struct encoder *e);
     bool (*adopt)(struct encoder *e, const char *bytes, size_t len);
 };
 

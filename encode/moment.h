@@ -24,7 +24,7 @@ bool moment_date(const char *text, size_t len, int64_t *days);
 /* Since midnight, in microseconds; 24:00:00 is 86400000000. */
 bool moment_time(const char *text, size_t len, int64_t *usec);
 
-/* Since midnight UTC: below 0 or above a day where the zone takes it there.  *zone: seconds east. */
+/* Since midnight UTC: below 0 or above a day where *zone, seconds to the east, takes it there. */
 bool moment_timetz(const char *text, size_t len, int64_t *usec, int32_t *zone);
 
 /* timestamp, and timestamptz with a zone at its end. */

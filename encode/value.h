@@ -63,7 +63,7 @@ void value_add_placeholder(struct buf *b, const struct rule *rule);
 /* Appends text as a JSON string, quotes included.  False on invalid UTF-8. */
 bool json_add_string(struct buf *b, const char *text, size_t len);
 
-/* A name from the catalogs as a JSON string; one that is not UTF-8 loses what is not ASCII to "?". */
+/* A name from the catalogs as a JSON string; of one that is not UTF-8 all but ASCII becomes "?". */
 void json_add_name(struct buf *b, const char *name);
 
 /* Appends bytes as a JSON string of base64. */

@@ -1,0 +1,600 @@
+#include "deliver/files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "deliver/file_name.h"
+
+enum {
+    WAITING_MAX = OUTPUT_HIGH_WATER, /* bytes, in the buffers of all files */
+    BLOCKS_MAX = 4 * 1024 * 1024,    /* bytes, in the open blocks of all files */
+};
+
+struct file {
+    char *schema, *table; /* NULL = of all tables */
+    char *path;           /* complete */
+    char *partial;        /* until then; the output borrows it */
+    struct output output;
+    uint64_t boundary; /* offset behind the last whole transaction */
+    uint64_t accepted; /* the boundary, as of the last files_accept() */
+    uint64_t counted;  /* bytes of it that have been added to `waiting` */
+    usec_t begun;      /* ticks */
+    bool unsynced;
+    bool ended;    /* nothing more comes */
+    bool complete; /* ... and all of it is on record when the state has been saved */
+};
+
+struct files {
+    const struct options *o;
+    struct state *state;
+    const char *state_path;
+    struct file **list;
+    size_t n;
+    uint64_t waiting; /* bytes appended since all were written out */
+    bool owed;
+    unsigned generation;
+    uint64_t written; /* bytes, of files that are no more in the list */
+};
+
+struct files *files_new(const struct options *o, struct state *s, const char *state_path)
+{
+    struct files *fs = xcalloc(1, sizeof *fs);
+    struct rlimit limit;
+
+    fs->o = o;
+    fs->state = s;
+    fs->state_path = state_path;
+    /* two descriptors for each file: the default of 1024 is soon used up */
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return fs;
+}
+
+static void free_file(struct file *f)
+{
+    output_close(&f->output);
+    free(f->schema);
+    free(f->table);
+    free(f->path);
+    free(f->partial);
+    free(f);
+}
+
+void files_free(struct files *fs)
+{
+    if (!fs)
+        return;
+    for (size_t i = 0; i < fs->n; i++)
+        free_file(fs->list[i]);
+    free(fs->list);
+    free(fs);
+}
+
+static enum outcome failed(const char *doing, const char *path)
+{
+    log_error("could not %s \"%s\": %m", doing, path);
+    return OUTCOME_OUTPUT_FAILED;
+}
+
+/* ---- names ---- */
+
+static char *partial_of(const char *path)
+{
+    return xasprintf("%s.partial", path);
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+/* The folders above a file, where the pattern has made them part of its name. */
+static enum outcome make_folders(const char *path)
+{
+    char *copy = xstrdup(path);
+    enum outcome outcome = OUTCOME_OK;
+
+    for (char *slash = strchr(copy + 1, '/'); slash && outcome == OUTCOME_OK;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(copy, 0777) == 0) {
+            if (!file_sync_folder(copy))
+                outcome = failed("sync the folder of", copy);
+        } else if (errno != EEXIST) {
+            outcome = failed("create folder", copy);
+        }
+        *slash = '/';
+    }
+    free(copy);
+    return outcome;
+}
+
+/* A rename that replaces nothing, which not every file system can. */
+static bool rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return true;
+    if (errno != EINVAL && errno != ENOSYS)
+        return false;
+    if (exists(to)) {
+        errno = EEXIST;
+        return false;
+    }
+    return rename(from, to) == 0;
+}
+
+/* Somebody may have put a file of the complete one's name there meanwhile. */
+static enum outcome give_name(const char *partial, const char *path)
+{
+    char *name = xstrdup(path);
+    enum outcome outcome = OUTCOME_OK;
+
+    for (unsigned i = 1; !rename_new(partial, name); i++) {
+        if (errno != EEXIST) {
+            outcome = failed("rename", partial);
+            break;
+        }
+        free(name);
+        name = xasprintf("%s.%u", path, i);
+    }
+    if (outcome == OUTCOME_OK && !file_sync_folder(name))
+        outcome = failed("sync the folder of", name);
+    free(name);
+    return outcome;
+}
+
+/* ---- after a crash ---- */
+
+static bool is_of(const struct stat *st, const struct accepted_file *a)
+{
+    return S_ISREG(st->st_mode) && (uint64_t)st->st_dev == a->device &&
+           (uint64_t)st->st_ino == a->inode;
+}
+
+/* Cuts the file back to what was accepted of it, after a look whether that is as it was. */
+static enum outcome cut_back(const struct accepted_file *a, const char *partial, uint64_t size)
+{
+    struct output out;
+    uint32_t crc;
+    enum outcome outcome = output_open(&out, partial);
+
+    if (outcome == OUTCOME_OK && a->has_crc &&
+        (size < a->length || !output_check_value(&out, a->length, &crc) || crc != a->crc)) {
+        log_error("output file \"%s\" does not fit the state file: its accepted part has been "
+                  "changed",
+                  partial);
+        log_hint("Put it back as it was, or move it away.");
+        outcome = OUTCOME_MISUSED;
+    }
+    if (outcome == OUTCOME_OK && size > a->length) {
+        log_notice("cutting output file \"%s\" back to the %llu bytes that were accepted", partial,
+                   (unsigned long long)a->length);
+        outcome = output_cut(&out, a->length);
+    }
+    output_close(&out);
+    return outcome;
+}
+
+static enum outcome remove_partial(const char *partial)
+{
+    if (unlink(partial) != 0 && errno != ENOENT)
+        return failed("remove", partial);
+    return file_sync_folder(partial) ? OUTCOME_OK : failed("sync the folder of", partial);
+}
+
+static enum outcome recover(const struct accepted_file *a)
+{
+    char *partial = partial_of(a->path);
+    struct stat st;
+    enum outcome outcome = OUTCOME_OK;
+
+    if (lstat(partial, &st) == 0 && (a->inode == 0 || is_of(&st, a))) {
+        if (a->length == 0)
+            outcome = remove_partial(partial);
+        else
+            outcome = cut_back(a, partial, (uint64_t)st.st_size);
+        if (outcome == OUTCOME_OK && a->length > 0)
+            outcome = give_name(partial, a->path);
+    } else if (a->length > 0 && !(stat(a->path, &st) == 0 && is_of(&st, a))) {
+        log_warning("output file \"%s\" is missing: what had been written to it behind its first %llu "
+                    "bytes comes again",
+                    partial, (unsigned long long)a->length);
+    }
+    free(partial);
+    return outcome;
+}
+
+enum outcome files_recover(struct state *s)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    for (size_t i = 0; i < s->nfiles && outcome == OUTCOME_OK; i++)
+        outcome = recover(&s->files[i]);
+    if (outcome == OUTCOME_OK)
+        state_clear_files(s);
+    return outcome;
+}
+
+/* ---- beginning a file ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static struct file *find(struct files *fs, const struct relation *r)
+{
+    for (size_t i = 0; i < fs->n; i++) {
+        struct file *f = fs->list[i];
+
+        if (!f->ended && same_text(f->schema, r ? r->schema : NULL) &&
+            same_text(f->table, r ? r->name : NULL))
+            return f;
+    }
+    return NULL;
+}
+
+struct output *files_find(struct files *fs, const struct relation *r)
+{
+    struct file *f = find(fs, r);
+
+    return f ? &f->output : NULL;
+}
+
+static struct file *file_of(struct output *out)
+{
+    return (struct file *)(void *)((char *)out - offsetof(struct file, output));
+}
+
+/* What the state file is to say of all files that are not complete yet. */
+static void describe(struct files *fs)
+{
+    state_clear_files(fs->state);
+    for (size_t i = 0; i < fs->n; i++) {
+        const struct file *f = fs->list[i];
+        struct accepted_file *a = state_add_file(fs->state, f->path);
+
+        a->device = (uint64_t)f->output.device;
+        a->inode = (uint64_t)f->output.inode;
+        a->length = f->accepted;
+        a->complete = f->complete;
+        a->has_crc = f->output.inode && output_check_value(&f->output, f->accepted, &a->crc);
+    }
+}
+
+static char *free_name(const struct files *fs, const struct file_name *n)
+{
+    for (unsigned number = 0;; number++) {
+        char *name = file_name_make(fs->o->file, n, number);
+        char *partial = partial_of(name);
+        bool taken = exists(name) || exists(partial);
+
+        free(partial);
+        if (!taken)
+            return name;
+        free(name);
+    }
+}
+
+static enum outcome choose_path(const struct files *fs, struct file *f, const struct file_name *n)
+{
+    char *name = free_name(fs, n);
+    enum outcome outcome = make_folders(name);
+
+    if (outcome == OUTCOME_OK)
+        f->path = file_absolute_name(name);
+    if (outcome == OUTCOME_OK)
+        f->partial = partial_of(f->path);
+    free(name);
+    return outcome;
+}
+
+static void add_to_list(struct files *fs, struct file *f)
+{
+    fs->list = realloc(fs->list, (fs->n + 1) * sizeof(*fs->list));
+    if (!fs->list)
+        log_out_of_memory();
+    fs->list[fs->n++] = f;
+}
+
+static void take_from_list(struct files *fs, const struct file *f)
+{
+    size_t i = 0;
+
+    while (fs->list[i] != f)
+        i++;
+    memmove(fs->list + i, fs->list + i + 1, (fs->n - i - 1) * sizeof(*fs->list));
+    fs->n--;
+}
+
+/* The state file names it first: whatever happens then, the next run knows of it. */
+static enum outcome announce(struct files *fs)
+{
+    if (!fs->state_path)
+        return OUTCOME_OK;
+    describe(fs);
+    return state_save(fs->state, fs->state_path);
+}
+
+static enum outcome create(struct files *fs, struct file *f, const struct file_name *n)
+{
+    bool taken = true;
+    enum outcome outcome = OUTCOME_OK;
+
+    while (taken && outcome == OUTCOME_OK) {
+        free(f->path);
+        free(f->partial);
+        f->path = f->partial = NULL;
+        outcome = choose_path(fs, f, n);
+        if (outcome == OUTCOME_OK)
+            outcome = announce(fs);
+        if (outcome == OUTCOME_OK)
+            outcome = output_create(&f->output, f->partial, &taken);
+    }
+    if (outcome == OUTCOME_OK && !file_sync_folder(f->partial))
+        outcome = failed("sync the folder of", f->partial);
+    return outcome;
+}
+
+enum outcome files_open(struct files *fs, const struct relation *r, const char *server, lsn_t lsn,
+                        struct output **out)
+{
+    struct file *f = xcalloc(1, sizeof *f);
+    struct file_name name = {.server = server, .lsn = lsn, .when = clock_now()};
+    enum outcome outcome;
+
+    f->output.fd = f->output.read_fd = -1;
+    f->begun = clock_ticks();
+    if (r) {
+        name.schema = f->schema = xstrdup(r->schema);
+        name.table = f->table = xstrdup(r->name);
+    }
+    add_to_list(fs, f);
+    outcome = create(fs, f, &name);
+    if (outcome == OUTCOME_OK && fs->o->format == FORMAT_AVRO &&
+        !output_use_container(&f->output, fs->o->codec))
+        outcome = OUTCOME_FAILED;
+    if (outcome != OUTCOME_OK) {
+        take_from_list(fs, f);
+        free_file(f);
+        return outcome;
+    }
+    *out = &f->output;
+    return OUTCOME_OK;
+}
+
+/* ---- writing ---- */
+
+/* Of a file with blocks: what lies before the mark. */
+static enum outcome close_marked(struct file *f)
+{
+    if (!f->output.container || !container_has_marked(f->output.container))
+        return OUTCOME_OK;
+    if (!output_close_marked(&f->output))
+        return OUTCOME_FAILED;
+    f->boundary = output_end(&f->output);
+    return OUTCOME_OK;
+}
+
+static enum outcome write_out(struct file *f)
+{
+    f->unsynced |= output_pending(&f->output) > 0;
+    return output_flush(&f->output);
+}
+
+static enum outcome close_blocks(struct file *f)
+{
+    enum outcome outcome = close_marked(f);
+
+    if (outcome == OUTCOME_OK && f->output.container && !output_close_all(&f->output))
+        outcome = OUTCOME_FAILED;
+    return outcome;
+}
+
+/* All that has been appended, in blocks or out of them. */
+static uint64_t extent(const struct file *f)
+{
+    return output_end(&f->output) +
+           (f->output.container ? container_block(f->output.container)->len : 0);
+}
+
+/* Many tables have many buffers and blocks: all go when they are too much together. */
+static enum outcome relieve(struct files *fs)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    fs->waiting = 0;
+    for (size_t i = 0; i < fs->n && outcome == OUTCOME_OK; i++) {
+        outcome = close_blocks(fs->list[i]);
+        if (outcome == OUTCOME_OK)
+            outcome = write_out(fs->list[i]);
+        fs->list[i]->counted = extent(fs->list[i]);
+    }
+    return outcome;
+}
+
+static enum outcome add_to_block(struct file *f, unsigned records)
+{
+    struct container *c = f->output.container;
+    enum outcome outcome = OUTCOME_OK;
+
+    for (unsigned i = 0; i < records; i++)
+        container_added(c);
+    if (!container_is_full(c))
+        return OUTCOME_OK;
+    outcome = close_marked(f);
+    if (outcome == OUTCOME_OK && container_is_full(c) && !output_close_all(&f->output))
+        outcome = OUTCOME_FAILED;
+    return outcome == OUTCOME_OK ? write_out(f) : outcome;
+}
+
+enum outcome files_added(struct files *fs, struct output *out, unsigned records)
+{
+    struct file *f = file_of(out);
+    uint64_t now = extent(f);
+    enum outcome outcome = OUTCOME_OK;
+
+    fs->owed = true;
+    if (now > f->counted)
+        fs->waiting += now - f->counted;
+    if (out->container)
+        outcome = add_to_block(f, records);
+    f->counted = extent(f);
+    if (outcome == OUTCOME_OK && fs->waiting >= (out->container ? BLOCKS_MAX : WAITING_MAX))
+        outcome = relieve(fs);
+    return outcome;
+}
+
+static bool is_due(const struct files *fs, const struct file *f, usec_t ticks)
+{
+    return (fs->o->rotate_size && extent(f) >= fs->o->rotate_size) ||
+           (fs->o->rotate_time && ticks - f->begun >= fs->o->rotate_time);
+}
+
+static void end_file(struct files *fs, struct file *f)
+{
+    f->ended = fs->owed = true;
+    fs->generation++;
+}
+
+void files_mark(struct files *fs)
+{
+    usec_t ticks = fs->o->rotate_time ? clock_ticks() : 0;
+
+    for (size_t i = 0; i < fs->n; i++) {
+        struct file *f = fs->list[i];
+        struct container *c = f->output.container;
+
+        if (c)
+            container_mark(c);
+        if (!c || container_is_empty(c))
+            f->boundary = output_end(&f->output);
+        if (!f->ended && is_due(fs, f, ticks))
+            end_file(fs, f);
+    }
+}
+
+unsigned files_generation(const struct files *fs)
+{
+    return fs->generation;
+}
+
+bool files_owe(const struct files *fs)
+{
+    return fs->owed;
+}
+
+/* ---- accepting ---- */
+
+/* Whether anything lies behind the last mark. */
+static bool is_behind_mark(const struct file *f)
+{
+    return f->boundary != output_end(&f->output) ||
+           (f->output.container && !container_is_empty(f->output.container));
+}
+
+static enum outcome accept_file(struct file *f)
+{
+    enum outcome outcome = close_marked(f);
+
+    if (outcome == OUTCOME_OK)
+        outcome = write_out(f);
+    if (outcome == OUTCOME_OK && f->unsynced)
+        outcome = output_sync(&f->output);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    f->unsynced = false;
+    f->accepted = f->boundary;
+    f->complete = f->ended && !is_behind_mark(f);
+    return OUTCOME_OK;
+}
+
+enum outcome files_accept(struct files *fs)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    fs->owed = false;
+    for (size_t i = 0; i < fs->n && outcome == OUTCOME_OK; i++) {
+        outcome = accept_file(fs->list[i]);
+        fs->owed |= is_behind_mark(fs->list[i]);
+    }
+    if (outcome == OUTCOME_OK)
+        describe(fs);
+    return outcome;
+}
+
+enum outcome files_complete(struct files *fs)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    for (size_t i = fs->n; i-- > 0 && outcome == OUTCOME_OK;) {
+        struct file *f = fs->list[i];
+
+        if (!f->complete)
+            continue;
+        outcome = f->accepted > 0 ? give_name(f->partial, f->path) : remove_partial(f->partial);
+        if (outcome == OUTCOME_OK) {
+            fs->written += f->output.offset;
+            take_from_list(fs, f);
+            free_file(f);
+        }
+    }
+    return outcome;
+}
+
+/* ---- ending ---- */
+
+enum outcome files_end(struct files *fs, struct output *out)
+{
+    struct file *f = file_of(out);
+
+    end_file(fs, f);
+    return close_blocks(f);
+}
+
+enum outcome files_end_all(struct files *fs)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    for (size_t i = 0; i < fs->n && outcome == OUTCOME_OK; i++)
+        outcome = files_end(fs, &fs->list[i]->output);
+    return outcome;
+}
+
+enum outcome files_cut(struct files *fs)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    for (size_t i = 0; i < fs->n && outcome == OUTCOME_OK; i++) {
+        struct file *f = fs->list[i];
+
+        if (f->output.container)
+            container_forget(f->output.container);
+        outcome = close_marked(f);
+        if (outcome == OUTCOME_OK && f->boundary != output_end(&f->output))
+            outcome = output_cut(&f->output, f->boundary);
+    }
+    return outcome;
+}
+
+uint64_t files_written(const struct files *fs)
+{
+    uint64_t n = fs->written;
+
+    for (size_t i = 0; i < fs->n; i++)
+        n += output_end(&fs->list[i]->output);
+    return n;
+}
