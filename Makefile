@@ -58,6 +58,7 @@ LINK    = $(CC) $(MODE_CFLAGS) $(MODE_LDFLAGS) $(LDFLAGS)
 OBJECTS      := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_OBJECTS := $(UNITS:%.c=$(BUILD)/%.o)
 UNIT_TESTS   := $(UNITS:%.c=$(BUILD)/%)
+MOCK_BROKER  := $(BUILD)/tests/kafka/mock_broker
 
 .PHONY: all objects units libraries install uninstall clean check run-check lint run-lint \
         demo run-demo bench run-bench
@@ -91,7 +92,13 @@ $(BUILD)/tests/unit/%_test: $(BUILD)/tests/unit/%_test.o $(filter-out $(BUILD)/c
 # What cdcdump writes in Avro is read back by somebody else's library.
 $(BUILD)/tests/unit/avro_%_test: LDLIBS += -lavro
 
-objects: $(OBJECTS) $(UNIT_OBJECTS)
+# A Kafka broker for tests; no part of cdcdump.
+$(MOCK_BROKER): LDLIBS += -lrdkafka
+$(MOCK_BROKER): $(MOCK_BROKER).o
+	$(say) '  LD $@'
+	$(hide)$(LINK) -o $@ $^ $(LDLIBS)
+
+objects: $(OBJECTS) $(UNIT_OBJECTS) $(MOCK_BROKER).o
 
 units: $(UNIT_TESTS)
 
@@ -112,7 +119,7 @@ libraries:
 	    echo "make: gcc libc6-dev pkg-config libpq-dev libcjson-dev zlib1g-dev libzstd-dev libsnappy-dev" >&2; \
 	    exit 1; }
 
--include $(OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(MOCK_BROKER).d
 
 install: all
 	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
@@ -135,9 +142,10 @@ check:
 	@$(MAKE) --no-print-directory run-check
 
 # Unit tests always run with the sanitizers; whole-program tests with the binary asked for.
-run-check: all
+run-check: all $(MOCK_BROKER)
 	@$(MAKE) --no-print-directory SANITIZE=1 units
-	@CDCDUMP='$(abspath $(BINARY))' prove -I tests/lib $(PROVE_FLAGS) $(TESTS)
+	@CDCDUMP='$(abspath $(BINARY))' CDCTEST_MOCK_BROKER='$(abspath $(MOCK_BROKER))' \
+	    prove -I tests/lib $(PROVE_FLAGS) $(TESTS)
 
 demo:
 	@tests/setup build server demo
@@ -169,7 +177,7 @@ lint:
 	@$(MAKE) --no-print-directory run-lint
 
 run-lint:
-	cppcheck $(CPPCHECK_FLAGS) $(SOURCES) $(UNITS)
+	cppcheck $(CPPCHECK_FLAGS) $(SOURCES) $(UNITS) tests/kafka/mock_broker.c
 	mandoc -T lint -W warning man/cdcdump.1
 	shellcheck $(SHELLS)
 	@echo 'perl -wc' $(PERLS)

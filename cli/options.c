@@ -782,7 +782,7 @@ static bool check_csv(const struct parsed *p)
     if (o->key_delimiter)
         return refuse_pair("-F csv", "-K", "Keys stand before lines of NDJSON.");
     if (p->types_given && o->envelope == ENVELOPE_FLINK)
-        return refuse_pair("-F csv -e flink", "--types or --set",
+        return refuse_pair("-F csv -e flink", p->settings.count ? "--set" : "--types",
                            "The cells are PostgreSQL's own texts, as COPY writes them.");
     return true;
 }

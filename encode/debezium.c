@@ -17,6 +17,7 @@
  *
  * Rows of a snapshot differ in `after` and in nothing else: their source is layout->rows.
  */
+#include "encode/debezium_value.h"
 #include "encode/envelope.h"
 #include "encode/value.h"
 
@@ -203,12 +204,12 @@ static void drop_comma(struct buf *b, size_t at)
     b->data[at] = '{';
 }
 
-void debezium_add_message(const struct message *m, struct buf *b)
+void debezium_add_message(const struct envelope_context *x, const struct message *m, struct buf *b)
 {
     buf_add_str(b, ",\"message\":{\"prefix\":");
     json_add_name(b, m->prefix);
     buf_add_str(b, ",\"content\":");
-    json_add_base64(b, m->content, m->len);
+    debezium_add_bytes(b, m->content, m->len, x->layouts.handling);
     buf_add_char(b, '}');
 }
 
@@ -230,7 +231,7 @@ static bool message(struct envelope_context *x, const struct transaction *t,
     drop_comma(b, start);
     buf_add_str(b, ",\"op\":\"m\"");
     buf_add(b, x->clock.data, x->clock.len - 1);
-    debezium_add_message(m, b);
+    debezium_add_message(x, m, b);
     buf_add_char(b, '}');
     return true;
 }

@@ -142,7 +142,7 @@ static bool message(struct envelope_context *x, const struct transaction *t,
     b->data[start] = '{';
     buf_add_str(b, ",\"op\":\"m\"");
     buf_add(b, x->clock.data, x->clock.len - 1);
-    debezium_add_message(m, b);
+    debezium_add_message(x, m, b);
     buf_add_char(b, '}');
     return true;
 }

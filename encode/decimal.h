@@ -10,7 +10,7 @@
 #include "base/buf.h"
 #include "cdcdump.h"
 
-/* The typmod of numeric(precision, scale); false when there is none.  scale can be below 0 (15+). */
+/* The typmod of numeric(precision, scale); false when there is none.  15+: scale may be < 0. */
 bool decimal_typmod(int32_t typmod, int *precision, int *scale);
 
 /* How many digits stand behind the point; false when it is no decimal number, such as NaN. */

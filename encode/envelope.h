@@ -70,7 +70,7 @@ bool envelope_add_new(struct envelope_context *x, const struct change *c, const 
 /* What the two envelopes of Debezium have in common. */
 void debezium_transaction(struct envelope_context *x, const struct transaction *t,
                           enum transaction_mark mark, struct buf *b);
-void debezium_add_message(const struct message *m, struct buf *b);
+void debezium_add_message(const struct envelope_context *x, const struct message *m, struct buf *b);
 void debezium_add_table_changes(const struct relation *r, bool first, struct buf *b);
 
 /* Microseconds since 1970 as "2026-01-02T03:04:05.678901Z", without quotes. */

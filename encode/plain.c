@@ -8,6 +8,7 @@
  * records that are off by default.  What does not apply is null.
  */
 #include "base/clock.h"
+#include "encode/debezium_value.h"
 #include "encode/envelope.h"
 #include "encode/value.h"
 
@@ -182,7 +183,7 @@ static bool message(struct envelope_context *x, const struct transaction *t,
     buf_add_str(b, ",\"prefix\":");
     json_add_name(b, m->prefix);
     buf_add_str(b, ",\"content\":");
-    json_add_base64(b, m->content, m->len);
+    debezium_add_bytes(b, m->content, m->len, x->layouts.handling);
     buf_add_char(b, '}');
     return true;
 }

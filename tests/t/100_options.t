@@ -32,8 +32,8 @@ my %options = (
     slot => 'S', plugin => 'P', 'startup-mode' => 'm', schema => 'n', 'exclude-schema' => 'N',
     table => 't', 'exclude-table' => 'T', 'exclude-column' => '', publication => '',
     'publication-mode' => '', 'replica-identity' => '', option => 'o', 'temporary-slot' => '',
-    'drop-slot-on-stop' => '', failover => '', 'two-phase' => '', format => 'F', envelope => 'e',
-    types => '', 'server-name' => '', 'key-delimiter' => 'K', tombstones => '', transactions => '',
+    'drop-slot-on-stop' => '', failover => '', 'two-phase' => '', format => 'F', codec => '', envelope => 'e',
+    'changelog-mode' => '', types => '', set => '', rotate => '', 'server-name' => '', 'key-delimiter' => 'K', tombstones => '', transactions => '',
     'schema-events' => '', messages => '', heartbeat => '', 'skip-ops' => '', file => 'f', state => '',
     'ack-mode' => '', 'stall-timeout' => '', startpos => 'I', force => '', until => 'E', count => '',
     'idle-exit' => '', 'max-time' => '', retries => '', 'retry-delay' => '', 'status-interval' => '',
@@ -76,8 +76,9 @@ misused([qw(-S s -m x)], qq(invalid startup mode "x": must be one of $modes), 'a
 misused([qw(-S s --startup-mode=)], qq(invalid startup mode "": must be one of $modes), 'an empty mode');
 misused([qw(-S s -m Never)], qq(invalid startup mode "Never": must be one of $modes), 'modes are case-sensitive');
 for (
-    [-P => 'plugin', 'pgoutput, wal2json, wal2json_rds, wal2json_streaming, wal2json_rds_streaming, decoderbufs, test_decoding'], ['-F' => 'format', 'ndjson'], [-e => 'envelope', 'debezium, plain'],
-    ['--types' => 'types profile', 'readable'],
+    [-P => 'plugin', 'pgoutput, wal2json, wal2json_rds, wal2json_streaming, wal2json_rds_streaming, decoderbufs, test_decoding'], ['-F' => 'format', 'ndjson, csv, avro'], [-e => 'envelope', 'debezium, debezium-0.9, flink, plain'],
+    ['--types' => 'types profile', 'readable, debezium'], ['--codec' => 'codec', 'null, deflate, zstandard, snappy'],
+    ['--changelog-mode' => 'changelog mode', 'all, upsert'],
     ['--publication-mode' => 'publication mode', 'filtered, all-tables, existing'],
     ['--ack-mode' => 'ack mode', 'written, read'], ['--snapshot' => 'snapshot mode', 'consistent, incremental'],
 ) {
@@ -142,9 +143,56 @@ misused([qw(-S s -m never -P pgoutput -o), $_], 'unrecognized plugin option "' .
     'HINT:  pgoutput knows binary (14+) and origin (16+).')
     for 'include-xids=1', 'bin', 'binaryx=true', '=true';
 misused([qw(-S s -m never), '--file='], 'the output file has an empty name', 'an empty file name');
-misused([qw(-S s -m never -f), 'out-{table}.json'],
-    'placeholders in the name of the output file are not supported: "out-{table}.json"', 'one file per table',
-    'HINT:  One file, or standard output, takes the changes of all captured tables.');
+
+# ---- formats and files ----
+
+my $placeholders = 'HINT:  There are {schema}, {table}, {topic}, {lsn} and {date}.';
+misused([qw(-S s -f), "out-$_->[0].json"], qq(unknown placeholder "$_->[1]" in the name of the output file), "-f with $_->[0]", $placeholders)
+    for ['{name}', '{name}'], ['{Table}', '{Table}'], ['{}', '{}'], ['{table', '{table.json'], ['table}', '}'], ['{{table}}', '{{table}'];
+my $rotations = 'must be a number of seconds, or a size in B, kB, MB, GB or TB';
+misused([qw(-S s -f {table} --rotate), $_], qq(invalid rotation "$_": $rotations), qq(--rotate "$_"))
+    for '', '0', '-1', 'x', '1mb', '1 MB', '0MB', 'MB', '1e30MB', 'nan', 'infMB', '5x';
+misused([qw(-S s -f out --rotate 1MB)], '--rotate needs placeholders in the name of the output file', '--rotate and one file',
+    q(HINT:  For example -f '{schema}.{table}-{lsn}.ndjson'.));
+for my $other (['--transactions'], ['--schema-events'], ['--messages'], ['--heartbeat', '1']) {
+    my $alone = 'CSV and Avro carry changes of rows alone.';
+    misused(['-S', 's', '-F', 'csv', @$other], "$other->[0] and -F csv cannot be used together", "$other->[0] in CSV", "DETAIL:  $alone");
+    misused(['-S', 's', '-F', 'avro', @$other], "$other->[0] and -F avro cannot be used together", "$other->[0] in Avro", "DETAIL:  $alone");
+    misused(['-S', 's', '-e', 'flink', @$other], "$other->[0] and -e flink cannot be used together", "$other->[0] in flink",
+        'DETAIL:  That envelope carries changes of rows alone.');
+    misused(['-S', 's', '-f', '{table}', @$other], "$other->[0] and placeholders in -f cannot be used together", "$other->[0] in files of tables",
+        'DETAIL:  The files are of tables; that record is about none.');
+}
+misused(['-S', 's', '-F', $_, '-K', ':'], "-F $_ and -K cannot be used together", "keys in $_", 'DETAIL:  Keys stand before lines of NDJSON.') for qw(csv avro);
+misused([qw(-S s -F csv -e), $_], 'invalid envelope for CSV: must be one of flink, debezium', "$_ in CSV") for qw(plain debezium-0.9);
+misused([qw(-S s -F avro -e debezium-0.9)], 'invalid envelope for Avro: must be one of debezium, flink, plain', 'debezium-0.9 in Avro');
+misused([qw(-S s --codec null), @$_], '--codec needs -F avro', "--codec with @$_") for [], [qw(-F csv)];
+misused([qw(-S s --changelog-mode upsert), @$_], '--changelog-mode needs -e flink', "--changelog-mode with @$_") for [], [qw(-F csv -e debezium)], [qw(-F avro)];
+my $texts = q(DETAIL:  The cells are PostgreSQL's own texts, as COPY writes them.);
+misused([qw(-S s -F csv --types=debezium)], '-F csv -e flink and --types cannot be used together', '--types and the cells of flink', $texts);
+misused([qw(-S s -F csv --set decimal.handling.mode=double)], '-F csv -e flink and --set cannot be used together', '--set and the cells of flink', $texts);
+misused([qw(-S s -F avro --types=debezium)], '-F avro and --types=debezium cannot be used together', "Debezium's types in Avro",
+    'DETAIL:  Avro has logical types of its own; --set changes single ones.');
+misused([qw(-S s -F avro --set time.precision.mode=connect)], 'invalid time.precision.mode for Avro: must be isostring', "Connect's times in Avro",
+    q(DETAIL:  Without it dates and times have Avro's logical types, in microseconds.));
+
+# ---- single rules for values ----
+
+my $settings = 'decimal.handling.mode, time.precision.mode, interval.handling.mode, binary.handling.mode, hstore.handling.mode, '
+    . 'unavailable.value.placeholder, money.fraction.digits, include.unknown.datatypes';
+misused([qw(-S s --set), $_->[0]], qq(unknown setting "$_->[1]": must be one of $settings), "--set $_->[0]")
+    for ['x=1', 'x'], ['x', 'x'], ['=1', ''], ['decimal.handling=double', 'decimal.handling'];
+misused([qw(-S s --set decimal.handling.mode)], 'setting "decimal.handling.mode" has no value', 'a setting without a value', 'HINT:  Write NAME=VALUE.');
+for (
+    ['decimal.handling.mode', 'one of precise, double, string'],
+    ['time.precision.mode', 'one of adaptive, adaptive_time_microseconds, connect, isostring, microseconds, nanoseconds'],
+    ['interval.handling.mode', 'one of numeric, string'], ['binary.handling.mode', 'one of bytes, base64, base64-url-safe, hex'],
+    ['hstore.handling.mode', 'one of json, map'], ['money.fraction.digits', 'a number from 0 to 18'],
+    ['include.unknown.datatypes', 'true or false'],
+) {
+    my ($name, $allowed) = @$_;
+    misused(['-S', 's', '--set', "$name=$_"], qq(invalid value "$_" for $name: must be $allowed), "$name=$_") for 'x', '', '19x';
+}
 
 # ---- rows of tables ----
 

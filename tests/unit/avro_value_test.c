@@ -2,8 +2,8 @@
  * avro_value_test - every type's text -> Avro: golden bytes, limits, refusals, and read by libavro.
  *
  * Inputs are handed over in blocks of exactly their size, so that the address sanitizer sees a byte
- * read too many.  Whatever is written goes through libavro with the schema that is said to be that of
- * the values, as one of a nullable column.
+ * read too many.  Whatever is written goes through libavro with the schema that is said to be that
+ * of the values, as one of a nullable column.
  */
 #include "encode/avro_value.h"
 
@@ -109,6 +109,8 @@ static void pair_open(struct pair *p, const struct type *type, int32_t typmod, c
     schema = avro_value_union(&p->rule);
     p->schema_text = cJSON_PrintUnformatted(schema);
     cJSON_Delete(schema);
+    if (!p->schema_text)
+        log_out_of_memory();
     if (avro_schema_from_json_length(p->schema_text, strlen(p->schema_text), &p->schema) != 0) {
         ok(false, "libavro takes the schema %s: %s", p->schema_text, avro_strerror());
         exit(1);
@@ -147,10 +149,16 @@ static bool write_value(struct buf *b, const struct rule *rule, const char *text
     return written;
 }
 
+/* avro_reader_is_eof() says so of files alone. */
+static bool is_at_end(avro_reader_t reader)
+{
+    return avro_skip_data(reader, avro_schema_boolean()) != 0;
+}
+
 /* Whether libavro reads all the bytes as one value: it is then p->value. */
 static bool read_value(struct pair *p, const struct buf *b)
 {
-    char *exact = malloc(b->len);
+    char *exact = malloc(b->len ? b->len : 1);
     avro_reader_t reader;
     bool read;
 
@@ -159,7 +167,7 @@ static bool read_value(struct pair *p, const struct buf *b)
     memcpy(exact, b->data, b->len);
     reader = avro_reader_memory(exact, (int64_t)b->len);
     avro_value_reset(&p->value);
-    read = avro_value_read(reader, &p->value) == 0 && avro_reader_is_eof(reader);
+    read = avro_value_read(reader, &p->value) == 0 && is_at_end(reader);
     avro_reader_free(reader);
     free(exact);
     return read;
@@ -299,7 +307,7 @@ static const struct golden goldens[] = {
 
     {&time_type, -1, NULL, "00:00:00", "0200"},
     {&time_type, -1, NULL, "00:00:00.000001", "0202"},
-    {&time_type, -1, NULL, "24:00:00", "028080f0b68305"},
+    {&time_type, -1, NULL, "24:00:00", "028080bbdd8305"},
     {&time_type, -1, NULL, "25:00:00", NULL},
     {&time_type, -1, NULL, "", NULL},
     {&time_type, -1, "time.precision.mode=isostring", "00:00:00.5",
@@ -309,13 +317,13 @@ static const struct golden goldens[] = {
     {&timestamp_type, -1, NULL, "1969-12-31 23:59:59.999999", "0201"},
     {&timestamp_type, -1, NULL, "294247-01-10 04:00:54.775807", "02feffffffffffffffff01"},
     {&timestamp_type, -1, NULL, "294247-01-10 04:00:54.775808", NULL},
-    {&timestamp_type, -1, NULL, "4713-12-31 23:59:59.999999 BC", "0281c7aae6b3d1f15e"},
+    {&timestamp_type, -1, NULL, "4713-12-31 23:59:59.999999 BC", "028180a8bccd9f83ed05"},
     {&timestamp_type, -1, NULL, "infinity", NULL},
     {&timestamp_type, -1, NULL, "1970-01-01 00:00:00+00", NULL},
     {&timestamp_type, -1, "time.precision.mode=isostring", "1970-01-01 00:00:00",
      "0226313937302d30312d30315430303a30303a3030"},
     {&timestamptz_type, -1, NULL, "1970-01-01 00:00:00.000002+00", "0204"},
-    {&timestamptz_type, -1, NULL, "1970-01-01 00:00:00+01", "02ffbfc6e91a"},
+    {&timestamptz_type, -1, NULL, "1970-01-01 00:00:00+01", "02ff8f9de91a"},
     {&timestamptz_type, -1, NULL, "-infinity", NULL},
     {&timestamptz_type, -1, NULL, "1970-01-01 00:00:00", NULL},
     {&timestamptz_type, -1, "time.precision.mode=isostring", "1970-01-01 00:00:00+00",
@@ -325,8 +333,8 @@ static const struct golden goldens[] = {
     {&interval_type, -1, "interval.handling.mode=string", "1 day", "0206503144"},
     {&interval_type, -1, "interval.handling.mode=string", "infinity", "0210696e66696e697479"},
     {&interval_type, -1, "interval.handling.mode=numeric", "00:00:00.000001", "0202"},
-    {&interval_type, -1, "interval.handling.mode=numeric", "1 mon", "0280c09cb68999" "01"},
-    {&interval_type, -1, "interval.handling.mode=numeric", "-1 days", "02ffdff787840a"},
+    {&interval_type, -1, "interval.handling.mode=numeric", "1 mon", "0280e8dbc4899901"},
+    {&interval_type, -1, "interval.handling.mode=numeric", "-1 days", "02ffffbadd8305"},
     {&interval_type, -1, "interval.handling.mode=numeric", "infinity", NULL},
     {&interval_type, -1, "interval.handling.mode=numeric", "178000000 years", NULL},
 
@@ -544,7 +552,7 @@ static void is_fault(const struct type *type, int32_t typmod, const char *set, c
 
     buf_init(&b, 1);
     pair_open(&p, type, typmod, set);
-    ok(!write_value(&b, &p.rule, text, strlen(text)), "%s refuses \"%s\"", p.schema_text, text);
+    ok(!write_value(&b, &p.rule, text, strlen(text)), "refused by %s", p.schema_text);
     fault = avro_value_fault(&p.rule, text, strlen(text), &hint);
     is_str(fault, expected, expected);
     ok(expected_hint ? hint && strstr(hint, expected_hint) : !hint, "hint: %s",
@@ -696,7 +704,7 @@ static void decimal_text(const unsigned char *bytes, size_t n, int scale, char *
         magnitude[i] = (unsigned char)byte;
         carry = byte >> 8;
     }
-    for (bool more = true; more || ndigits <= (size_t)scale;) {
+    for (bool more = true; more || ndigits < (size_t)scale + 1 + (scale > 0);) {
         unsigned rest = 0;
 
         more = false;
@@ -1090,12 +1098,13 @@ static void test_random(struct buf *b)
     uint64_t state = UINT64_C(0x9e3779b97f4a7c15);
 
     for (size_t t = 0; t < NTYPES; t++) {
+        const struct type *type = all_types[t];
         unsigned wrong = 0;
 
         for (size_t s = 0; s < NSETS; s++) {
             struct pair p;
 
-            pair_open(&p, all_types[t], s % 2 ? NUMERIC(5, 2) : -1, all_sets[s]);
+            pair_open(&p, type, s % 2 ? NUMERIC(5, 2) : -1, all_sets[s]);
             for (int round = 0; round < 300; round++) {
                 char text[96];
 
@@ -1105,7 +1114,7 @@ static void test_random(struct buf *b)
             pair_close(&p);
         }
         ok(wrong == 0, "random texts with every setting, kind %d",
-           all_types[t] ? (int)all_types[t]->kind : -1);
+           (int)(type ? type->kind : TYPE_TEXT));
     }
 }
 

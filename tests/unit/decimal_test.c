@@ -248,6 +248,7 @@ static void random_digits(uint64_t *state, char *digits, size_t ndigits)
 /* The digits of an integer with a point put somewhere: the integer has to come back. */
 static bool random_returns(struct buf *b, uint64_t *state)
 {
+    static const char zeros[] = "0000000000000000000000000000000000000000";
     char integer[1024], text[1100];
     size_t ndigits = 1 + random_next(state) % (random_next(state) % 10 ? 60 : 900);
     size_t places = random_next(state) % 40;
@@ -259,12 +260,10 @@ static bool random_returns(struct buf *b, uint64_t *state)
     if (places == 0)
         snprintf(text, sizeof text, "%s", integer);
     else if (places >= ndigits)
-        snprintf(text, sizeof text, "%s0.%0*d%s", sign, (int)(places - ndigits), 0, digits);
+        snprintf(text, sizeof text, "%s0.%.*s%s", sign, (int)(places - ndigits), zeros, digits);
     else
         snprintf(text, sizeof text, "%s%.*s.%s", sign, (int)(ndigits - places), digits,
                  digits + ndigits - places);
-    if (places == ndigits) /* %0*d writes one 0 at least */
-        snprintf(text, sizeof text, "%s0.%s", sign, digits);
     return returns(b, text, (int)places, integer);
 }
 
