@@ -83,6 +83,11 @@ static enum outcome run_connections(struct session *s)
     }
 }
 
+static bool is_orderly(enum outcome outcome)
+{
+    return outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED;
+}
+
 /* What has been accepted goes on record, whatever ended the run. */
 static enum outcome record_end(struct session *s, enum outcome outcome)
 {
@@ -104,33 +109,39 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
         stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
         stream_finish(&s->stream);
     }
-    if (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED || outcome == OUTCOME_COLUMNS_CHANGED)
+    if (is_orderly(outcome) || outcome == OUTCOME_COLUMNS_CHANGED)
         outcome = end == OUTCOME_OK ? outcome : end;
     return outcome;
 }
 
-/* An output without records is to be a whole one all the same. */
-static enum outcome begin_output(struct session *s)
+/*
+ * An output without records is to be a whole one all the same.  Where columns have changed an empty
+ * file is left to the next run, which can begin it with what has come now.
+ */
+static enum outcome begin_output(struct session *s, enum outcome how)
 {
-    enum outcome outcome = delivery_cut_unfinished(&s->delivery);
+    bool wanted = is_orderly(how) || (how == OUTCOME_COLUMNS_CHANGED &&
+                                      s->delivery.output.kind != OUTPUT_FILE);
+    enum outcome outcome = OUTCOME_OK;
 
-    return outcome == OUTCOME_OK ? placing_finish(&s->pipeline.placing) : outcome;
+    if (!s->prepared || !wanted)
+        return how;
+    outcome = delivery_cut_unfinished(&s->delivery);
+    if (outcome == OUTCOME_OK)
+        outcome = placing_finish(&s->pipeline.placing);
+    return outcome == OUTCOME_OK ? how : outcome;
 }
 
-static enum outcome finish(struct session *s, enum outcome outcome)
+static enum outcome finish(struct session *s, enum outcome how)
 {
-    bool orderly = outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED;
+    enum outcome outcome = begin_output(s, how);
+    bool orderly;
 
-    if (s->prepared && orderly) {
-        enum outcome begun = begin_output(s);
-
-        outcome = begun == OUTCOME_OK ? outcome : begun;
-    }
     if (s->prepared) {
         s->delivery.state.complete |= outcome == OUTCOME_OK && session_is_complete(s);
         outcome = record_end(s, outcome);
     }
-    orderly = s->prepared && (outcome == OUTCOME_OK || outcome == OUTCOME_STOPPED);
+    orderly = s->prepared && is_orderly(outcome);
     if (session_leave_slot(s, orderly) != OUTCOME_OK && orderly)
         outcome = OUTCOME_FAILED;
     return outcome;

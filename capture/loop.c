@@ -431,11 +431,19 @@ static enum outcome heed_signals(struct loop *l)
     return signals_stop() ? OUTCOME_STOPPED : OUTCOME_OK;
 }
 
+static enum outcome rotate(struct loop *l)
+{
+    struct delivery *d = &l->s->delivery;
+    bool due = l->now >= delivery_rotation_due(d) && pipeline_at_boundary(&l->s->pipeline);
+
+    return due ? delivery_rotate(d) : OUTCOME_OK;
+}
+
 static enum outcome run_timers(struct loop *l)
 {
-    static enum outcome (*const timers[])(struct loop *) = {heed_signals, beat, keep_position,
-                                                            end_snapshot, ask_position, push_wal,
-                                                            show_progress, check_stall};
+    static enum outcome (*const timers[])(struct loop *) = {
+        heed_signals, beat, rotate, keep_position, end_snapshot, ask_position, push_wal,
+        show_progress, check_stall};
     struct session *s = l->s;
 
     for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
@@ -477,6 +485,7 @@ static usec_t next_timer(const struct loop *l)
         earlier(&at, l->blocked_since + l->stall_after);
     if (!pipeline_at_boundary(&s->pipeline))
         return at; /* what follows waits for the end of the transaction, not for a time */
+    earlier(&at, delivery_rotation_due(&s->delivery));
     if (s->o->heartbeat)
         earlier(&at, l->last_heartbeat + s->o->heartbeat);
     if (s->bounds.idle)

@@ -386,6 +386,7 @@ static enum outcome drop_cut(struct pipeline *p)
     if (p->delivery->mode == ACK_WRITTEN) {
         log_warning("transaction %u, whose beginning had been written, has not committed",
                     p->cut.xid);
+        placing_look_again(&p->placing);
         return delivery_cut_unfinished(p->delivery);
     }
     log_error("position lost: transaction %u, whose beginning has been written, does not come again",
@@ -397,8 +398,10 @@ static enum outcome drop_cut(struct pipeline *p)
 static enum outcome drop_unmarked(struct pipeline *p)
 {
     p->repeats = p->unmarked = p->cut.open = false;
-    if (p->delivery->mode == ACK_WRITTEN)
+    if (p->delivery->mode == ACK_WRITTEN) {
+        placing_look_again(&p->placing);
         return delivery_cut_unfinished(p->delivery);
+    }
     log_notice("transactions behind " LSN_FMT " come again: the plugin does not tell where they end",
                LSN_ARGS(p->delivery->emitted.lsn));
     return OUTCOME_OK;

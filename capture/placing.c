@@ -21,7 +21,7 @@ void placing_init(struct placing *pl, const struct options *o, struct encoder *e
         .encoder = encoder,
         .delivery = delivery,
         .server = server,
-        .simple = !o->many_files && !encoder_has_head(encoder),
+        .simple = !o->many_files && !encoder_has_head(encoder) && !delivery->output.begun,
         .generation = 1,
     };
 }
@@ -53,13 +53,11 @@ void placing_look_again(struct placing *pl)
     pl->generation++;
 }
 
-void placing_expect(struct placing *pl, const struct relations *captured)
+void placing_expect(struct placing *pl, const struct relation *r)
 {
-    if (!encoder_has_head(pl->encoder) || pl->o->per_table)
-        return;
-    for (uint32_t i = 0; i < captured->count; i++)
-        if (captured->by_index[i]->captured && !encoder_fits(pl->encoder, captured->by_index[i]))
-            encoder_expect(pl->encoder, captured->by_index[i]);
+    if (encoder_has_head(pl->encoder) && !pl->o->per_table && r->captured &&
+        !encoder_fits(pl->encoder, r))
+        encoder_expect(pl->encoder, r);
 }
 
 /* ---- an output that goes on ---- */
@@ -105,17 +103,27 @@ static enum outcome adopt(struct placing *pl, const struct output *out)
 
 /* ---- one output ---- */
 
-static enum outcome columns_changed(const struct placing *pl, const struct relation *r)
+static enum outcome columns_changed(struct placing *pl, const struct relation *r)
 {
     const struct output *out = &pl->delivery->output;
-    bool file = out->kind == OUTPUT_FILE;
+    bool whole = pl->delivery->boundary > 0; /* there is a transaction before this one */
+    bool kept = out->kind == OUTPUT_FILE && whole;
 
     log_error("the output cannot carry the columns of table \"%s.%s\", which are not those that it "
               "has begun with",
               r->schema, r->name);
-    log_hint(file ? "Move the file away, put an empty one in its place and run again: what is missing "
+    log_hint(kept ? "Move the file away, put an empty one in its place and run again: what is missing "
                     "follows.  With {table} in the name of the file there would be another one."
-                  : "Run again, with an output of its own for what follows.");
+             : pl->o->format == FORMAT_CSV && !whole
+                 ? "For a transaction that has rows before and after write to a file for each table, "
+                   "as in -f '{schema}.{table}.csv', or use -e debezium."
+                 : "Run again, with an output of its own for what follows.");
+    if (pl->o->format == FORMAT_AVRO) { /* which can carry several sets of columns */
+        enum outcome outcome = delivery_expect(pl->delivery, r);
+
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
     return OUTCOME_COLUMNS_CHANGED;
 }
 
@@ -128,12 +136,33 @@ static void begin_output(const struct placing *pl, struct output *out)
         output_begin(out);
 }
 
+/* NDJSON behind what has a head would spoil that. */
+static enum outcome look_at_lines(struct placing *pl, const struct output *out)
+{
+    static const char *const heads[] = {"Obj\x01", "row_kind,commit_lsn,", "op,commit_lsn,"};
+    struct buf start;
+    bool foreign = false;
+
+    buf_init(&start, 64);
+    output_read_start(out, &start, 64);
+    for (size_t i = 0; i < sizeof heads / sizeof heads[0]; i++)
+        foreign |= start.len >= strlen(heads[i]) &&
+                   memcmp(start.data, heads[i], strlen(heads[i])) == 0;
+    buf_release(&start);
+    pl->simple = !foreign;
+    return foreign ? refuse(out, "it begins in another format") : OUTCOME_OK;
+}
+
 static enum outcome look_at_output(struct placing *pl, const struct relation *r)
 {
     struct output *out = &pl->delivery->output;
     enum outcome outcome = OUTCOME_OK;
 
-    if (!pl->opened && out->begun)
+    if (!encoder_has_head(pl->encoder))
+        return look_at_lines(pl, out);
+    if (!pl->opened && out->begun && out->head.len > 0) /* by us, when there was another encoder */
+        encoder_adopt(pl->encoder, out->head.data, out->head.len);
+    else if (!pl->opened && out->begun)
         outcome = adopt(pl, out);
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -196,6 +225,8 @@ static enum outcome look_at_file(struct placing *pl, const struct relation *r, l
     same = columns.len == known->columns.len &&
            memcmp(columns.data, known->columns.data, columns.len) == 0;
     *out = files_find(files, r);
+    if (*out && !(*out)->begun && !(*out)->container)
+        output_begin(*out); /* all it had was taken back */
     if (*out && !same)
         outcome = files_end(files, *out);
     if (outcome == OUTCOME_OK && (!*out || !same)) {

@@ -46,8 +46,8 @@ void placing_init(struct placing *pl, const struct options *o, struct encoder *e
                   struct delivery *delivery, const char *server);
 void placing_release(struct placing *pl);
 
-/* The tables that are captured as the run begins: what an output of several tables begins with. */
-void placing_expect(struct placing *pl, const struct relations *captured);
+/* A table that may come, known before the first record: an output of several begins with all. */
+void placing_expect(struct placing *pl, const struct relation *r);
 
 enum outcome placing_look(struct placing *pl, enum placing_of of, const struct relation *r,
                           lsn_t lsn, struct output **out);

@@ -272,7 +272,7 @@ static void print_help(void)
     for (int i = 0; i < NROWS; i++)
         print_row_help(&rows[i]);
     printf("\nExit status: 0 done, 1 other failure, 2 something to change, 3 try again later,\n"
-           "4 position lost, 5 output failed.  See cdcdump(1).\n");
+           "4 position lost, 5 output failed, 6 columns changed.  See cdcdump(1).\n");
 }
 
 /* Help that could not be written is a failure like any other output that could not. */
@@ -596,7 +596,7 @@ static bool check_rotate(struct parsed *p)
     if (!p->rotate)
         return true;
     n = strtod(p->rotate, &end);
-    if (*end == '\0' && end > p->rotate && n > 0 && n < 1e9) {
+    if (*end == '\0' && end > p->rotate && n >= 1.0 / USEC_PER_SEC && n < 1e9) {
         p->o.rotate_time = (usec_t)(n * USEC_PER_SEC);
         return true;
     }
@@ -621,6 +621,10 @@ static bool check_placeholders(struct options *o)
         log_error("unknown placeholder \"%s\" in the name of the output file", unknown);
         log_hint("There are {schema}, {table}, {topic}, {lsn} and {date}.");
         free(unknown);
+        return false;
+    }
+    if (o->file[strlen(o->file) - 1] == '/') {
+        log_error("the name of the output file ends in a slash: \"%s\"", o->file);
         return false;
     }
     o->many_files = true;
@@ -750,6 +754,14 @@ static bool apply_settings(struct parsed *p)
     return true;
 }
 
+static const char *has_no_effect_on_avro(const struct handling *h)
+{
+    return h->placeholder != handling_default.placeholder    ? "unavailable.value.placeholder"
+           : h->money_digits != handling_default.money_digits ? "money.fraction.digits"
+           : h->unknown_as_bytes                              ? "include.unknown.datatypes"
+                                                              : NULL;
+}
+
 static bool check_avro(const struct parsed *p)
 {
     const struct options *o = &p->o;
@@ -763,6 +775,9 @@ static bool check_avro(const struct parsed *p)
     if (o->handling.profile == TYPES_DEBEZIUM)
         return refuse_pair("-F avro", "--types=debezium",
                            "Avro has logical types of its own; --set changes single ones.");
+    if (has_no_effect_on_avro(&o->handling))
+        return refuse_pair("-F avro", has_no_effect_on_avro(&o->handling),
+                           "Avro has a list of the columns that were not sent, and texts.");
     if (o->handling.times && o->handling.times != TIME_ISOSTRING) {
         log_error("invalid time.precision.mode for Avro: must be isostring");
         log_detail("Without it dates and times have Avro's logical types, in microseconds.");

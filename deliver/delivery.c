@@ -196,6 +196,8 @@ static void describe_output(struct delivery *d, uint64_t length)
 static enum outcome record(struct delivery *d, const struct ledger_entry *entry)
 {
     d->state.position = entry->position;
+    if (d->state.nexpected && entry->position.lsn > d->state.expected_at)
+        state_forget_expected(&d->state); /* they have come */
     if (d->state_path) {
         enum outcome outcome;
 
@@ -379,13 +381,29 @@ enum outcome delivery_complete(struct delivery *d)
     return record(d, &entry);
 }
 
+enum outcome delivery_rotate(struct delivery *d)
+{
+    const struct position now = d->emitted;
+
+    delivery_mark(d, &now);
+    return delivery_settle(d);
+}
+
+/* At the end of a transaction, so that all of them are complete at once. */
+static enum outcome end_files(struct delivery *d)
+{
+    enum outcome outcome = files_end_all(d->files);
+
+    return outcome == OUTCOME_OK ? delivery_rotate(d) : outcome;
+}
+
 enum outcome delivery_reopen(struct delivery *d)
 {
     struct ledger_entry entry;
     enum outcome outcome = OUTCOME_OK;
 
     if (d->files)
-        return files_end_all(d->files);
+        return end_files(d);
     if (!d->output.opened || d->output.kind != OUTPUT_FILE)
         return OUTCOME_OK;
     outcome = delivery_settle(d);
@@ -396,6 +414,14 @@ enum outcome delivery_reopen(struct delivery *d)
     log_verbose("opened \"%s\" anew", d->output.given);
     d->boundary = output_end(&d->output);
     entry = (struct ledger_entry){.end = d->boundary, .position = d->recorded};
+    return record(d, &entry);
+}
+
+enum outcome delivery_expect(struct delivery *d, const struct relation *r)
+{
+    struct ledger_entry entry = {.end = d->recorded_end, .position = d->recorded};
+
+    state_expect(&d->state, r);
     return record(d, &entry);
 }
 

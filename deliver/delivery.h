@@ -97,8 +97,21 @@ enum outcome delivery_cut_unfinished(struct delivery *d);
 /* The run has ended in good order: the record of a regular file says so, and that of the mode. */
 enum outcome delivery_complete(struct delivery *d);
 
+/* When delivery_rotate() is wanted, in ticks: at that time, or later, but at the end of a transaction. */
+static inline usec_t delivery_rotation_due(const struct delivery *d)
+{
+    return d->files ? files_due(d->files) : INT64_MAX;
+}
+enum outcome delivery_rotate(struct delivery *d);
+
 /* SIGHUP: opens the output file anew, or ends all files.  At the end of a transaction only. */
 enum outcome delivery_reopen(struct delivery *d);
+
+/*
+ * The output could not carry a record of r: puts that on record, so that the next run begins its
+ * output with it.
+ */
+enum outcome delivery_expect(struct delivery *d, const struct relation *r);
 
 /* Removes the state file, with the slot that it speaks of. */
 void delivery_forget_state(struct delivery *d);

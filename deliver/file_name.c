@@ -118,23 +118,20 @@ static void add_piece(struct buf *b, enum placeholder what, const struct file_na
 
 /* ---- the name ---- */
 
-/* Where .1 goes: in front of the last dot of the last part, unless that begins with it. */
-static size_t place_of_number(const struct buf *b)
+/* How long the extension is: what follows a dot of the pattern's own, behind all placeholders. */
+static size_t extension_length(const char *pattern)
 {
-    size_t at = b->len, start = 0;
+    const char *end = strrchr(pattern, '}');
+    const char *last = end ? end + 1 : pattern;
+    const char *slash = strrchr(last, '/');
+    const char *dot = strrchr(slash ? slash + 1 : last, '.');
 
-    for (size_t i = 0; i < b->len; i++)
-        if (b->data[i] == '/')
-            start = i + 1;
-    for (size_t i = start + 1; i < b->len; i++)
-        if (b->data[i] == '.')
-            at = i;
-    return at;
+    return dot && !(slash && dot == slash + 1) ? strlen(dot) : 0;
 }
 
-static char *numbered(const struct buf *b, unsigned number)
+static char *numbered(const struct buf *b, const char *pattern, unsigned number)
 {
-    size_t at = place_of_number(b);
+    size_t at = b->len - extension_length(pattern);
 
     return xasprintf("%.*s.%u%.*s", (int)at, b->data, number, (int)(b->len - at), b->data + at);
 }
@@ -154,7 +151,7 @@ char *file_name_make(const char *pattern, const struct file_name *n, unsigned nu
             buf_add(&b, p, len);
         }
     }
-    name = number ? numbered(&b, number) : xstrndup(b.data, b.len);
+    name = number ? numbered(&b, pattern, number) : xstrndup(b.data, b.len);
     buf_release(&b);
     return name;
 }

@@ -101,6 +101,17 @@ static bool exists(const char *path)
     return lstat(path, &st) == 0;
 }
 
+static enum outcome make_folder(const char *path)
+{
+    struct stat st;
+
+    if (mkdir(path, 0777) == 0)
+        return file_sync_folder(path) ? OUTCOME_OK : failed("sync the folder of", path);
+    if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return OUTCOME_OK;
+    return failed("create folder", path);
+}
+
 /* The folders above a file, where the pattern has made them part of its name. */
 static enum outcome make_folders(const char *path)
 {
@@ -110,12 +121,7 @@ static enum outcome make_folders(const char *path)
     for (char *slash = strchr(copy + 1, '/'); slash && outcome == OUTCOME_OK;
          slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(copy, 0777) == 0) {
-            if (!file_sync_folder(copy))
-                outcome = failed("sync the folder of", copy);
-        } else if (errno != EEXIST) {
-            outcome = failed("create folder", copy);
-        }
+        outcome = make_folder(copy);
         *slash = '/';
     }
     free(copy);
@@ -164,6 +170,13 @@ static bool is_of(const struct stat *st, const struct accepted_file *a)
            (uint64_t)st->st_ino == a->inode;
 }
 
+static enum outcome refuse(const char *path, const char *what)
+{
+    log_error("output file \"%s\" does not fit the state file: %s", path, what);
+    log_hint("Put the file back as it was.");
+    return OUTCOME_MISUSED;
+}
+
 /* Cuts the file back to what was accepted of it, after a look whether that is as it was. */
 static enum outcome cut_back(const struct accepted_file *a, const char *partial, uint64_t size)
 {
@@ -171,14 +184,11 @@ static enum outcome cut_back(const struct accepted_file *a, const char *partial,
     uint32_t crc;
     enum outcome outcome = output_open(&out, partial);
 
-    if (outcome == OUTCOME_OK && a->has_crc &&
-        (size < a->length || !output_check_value(&out, a->length, &crc) || crc != a->crc)) {
-        log_error("output file \"%s\" does not fit the state file: its accepted part has been "
-                  "changed",
-                  partial);
-        log_hint("Put it back as it was, or move it away.");
-        outcome = OUTCOME_MISUSED;
-    }
+    if (outcome == OUTCOME_OK && size < a->length)
+        outcome = refuse(partial, "it is shorter than what was accepted");
+    else if (outcome == OUTCOME_OK && a->has_crc &&
+             (!output_check_value(&out, a->length, &crc) || crc != a->crc))
+        outcome = refuse(partial, "its accepted part has been changed");
     if (outcome == OUTCOME_OK && size > a->length) {
         log_notice("cutting output file \"%s\" back to the %llu bytes that were accepted", partial,
                    (unsigned long long)a->length);
@@ -195,24 +205,28 @@ static enum outcome remove_partial(const char *partial)
     return file_sync_folder(partial) ? OUTCOME_OK : failed("sync the folder of", partial);
 }
 
+/* What was accepted goes with the file, also where it has been restored as another one. */
+static enum outcome recover_partial(const struct accepted_file *a, const char *partial,
+                                    uint64_t size)
+{
+    enum outcome outcome;
+
+    if (a->length == 0)
+        return remove_partial(partial);
+    outcome = cut_back(a, partial, size);
+    return outcome == OUTCOME_OK ? give_name(partial, a->path) : outcome;
+}
+
 static enum outcome recover(const struct accepted_file *a)
 {
     char *partial = partial_of(a->path);
     struct stat st;
     enum outcome outcome = OUTCOME_OK;
 
-    if (lstat(partial, &st) == 0 && (a->inode == 0 || is_of(&st, a))) {
-        if (a->length == 0)
-            outcome = remove_partial(partial);
-        else
-            outcome = cut_back(a, partial, (uint64_t)st.st_size);
-        if (outcome == OUTCOME_OK && a->length > 0)
-            outcome = give_name(partial, a->path);
-    } else if (a->length > 0 && !(stat(a->path, &st) == 0 && is_of(&st, a))) {
-        log_warning("output file \"%s\" is missing: what had been written to it behind its first %llu "
-                    "bytes comes again",
-                    partial, (unsigned long long)a->length);
-    }
+    if (lstat(partial, &st) == 0 && S_ISREG(st.st_mode))
+        outcome = recover_partial(a, partial, (uint64_t)st.st_size);
+    else if (a->length > 0 && !a->complete && !(stat(a->path, &st) == 0 && is_of(&st, a)))
+        outcome = refuse(partial, "it is missing");
     free(partial);
     return outcome;
 }
@@ -485,6 +499,19 @@ void files_mark(struct files *fs)
         if (!f->ended && is_due(fs, f, ticks))
             end_file(fs, f);
     }
+}
+
+usec_t files_due(const struct files *fs)
+{
+    usec_t due = INT64_MAX;
+
+    for (size_t i = 0; i < fs->n && fs->o->rotate_time; i++) {
+        const struct file *f = fs->list[i];
+
+        if (!f->ended && f->begun + fs->o->rotate_time < due)
+            due = f->begun + fs->o->rotate_time;
+    }
+    return due;
 }
 
 unsigned files_generation(const struct files *fs)

@@ -7,7 +7,8 @@
  * name that is taken gets a number.
  *
  * The state file names every file before it is made, with length 0, and then how much of it has been
- * accepted; so the run after a crash cuts each back to that, or removes it (files_recover()).
+ * accepted; so the run after a crash cuts each back to that, or removes it (files_recover()).  What
+ * has a name of a file that was not known to be made yet, with .partial, counts as ours.
  */
 #ifndef DELIVER_FILES_H
 #define DELIVER_FILES_H
@@ -48,6 +49,9 @@ enum outcome files_added(struct files *fs, struct output *out, unsigned records)
 
 /* Everything appended so far makes whole transactions: ends files whose time has come (--rotate). */
 void files_mark(struct files *fs);
+
+/* When a file is due to end next by --rotate=SECONDS, in ticks: files_mark() is then wanted. */
+usec_t files_due(const struct files *fs);
 
 /* Changes whenever a file has ended: outputs that were found before may not be good any more. */
 unsigned files_generation(const struct files *fs);

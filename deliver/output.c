@@ -372,5 +372,7 @@ enum outcome output_reopen(struct output *o)
     buf_release(&o->head);
     o->container = container;
     o->head = head;
+    if (o->begun)
+        o->head.len = 0;
     return outcome;
 }

@@ -41,7 +41,7 @@ struct output {
     size_t sent;     /* bytes of pending that have been written */
     uint64_t offset; /* of the next byte to be written */
     struct container *container; /* NULL = records have no blocks around them */
-    struct buf head; /* what it begins with; of a container the schema */
+    struct buf head; /* what we have begun it with, or will; of a container the schema */
     bool begun;      /* that has been appended, or the file had content */
 };
 

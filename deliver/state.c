@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/lsn.h"
+#include "decode/relation.h"
 #include "snapshot/coverage_json.h"
 
 enum { FORMAT_VERSION = 1, MAX_SIZE = 256 * 1024 * 1024 };
@@ -36,8 +37,59 @@ struct accepted_file *state_add_file(struct state *s, const char *path)
     return &s->files[s->nfiles++];
 }
 
+static struct relation copy_of(const struct relation *r)
+{
+    struct relation copy = {
+        .oid = r->oid,
+        .schema = xstrdup(r->schema),
+        .name = xstrdup(r->name),
+        .identity = r->identity,
+        .ncolumns = r->ncolumns,
+        .columns = xcalloc(r->ncolumns, sizeof *r->columns),
+    };
+
+    for (int i = 0; i < r->ncolumns; i++)
+        copy.columns[i] = (struct column){
+            .name = xstrdup(r->columns[i].name),
+            .type_oid = r->columns[i].type_oid,
+            .typmod = r->columns[i].typmod,
+            .identity = r->columns[i].identity,
+        };
+    return copy;
+}
+
+static void add_expected(struct state *s, struct relation *r)
+{
+    s->expected = realloc(s->expected, (s->nexpected + 1) * sizeof *s->expected);
+    if (!s->expected)
+        log_out_of_memory();
+    s->expected[s->nexpected++] = *r;
+}
+
+void state_expect(struct state *s, const struct relation *r)
+{
+    struct relation copy;
+
+    s->expected_at = s->position.lsn;
+    for (size_t i = 0; i < s->nexpected; i++)
+        if (relation_same(&s->expected[i], r))
+            return;
+    copy = copy_of(r);
+    add_expected(s, &copy);
+}
+
+void state_forget_expected(struct state *s)
+{
+    for (size_t i = 0; i < s->nexpected; i++)
+        relation_clear(&s->expected[i]);
+    free(s->expected);
+    s->expected = NULL;
+    s->nexpected = 0;
+}
+
 void state_release(struct state *s)
 {
+    state_forget_expected(s);
     state_clear_files(s);
     free(s->system_identifier);
     free(s->database);
@@ -277,6 +329,49 @@ static bool take_files(const cJSON *json, struct state *s)
     return true;
 }
 
+static bool take_column(const cJSON *json, struct column *c)
+{
+    const cJSON *typmod = cJSON_GetObjectItemCaseSensitive(json, "typmod");
+
+    c->typmod = cJSON_IsNumber(typmod) ? typmod->valueint : -1;
+    c->identity = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "identity"));
+    return take_text(json, "name", &c->name) && take_u32(json, "type", &c->type_oid);
+}
+
+static bool take_relation(const cJSON *json, struct relation *r)
+{
+    const cJSON *columns = cJSON_GetObjectItemCaseSensitive(json, "columns"), *column;
+    const char *identity = text_member(json, "identity");
+    int n = cJSON_GetArraySize(columns);
+    bool good = take_u32(json, "oid", &r->oid) & take_text(json, "schema", &r->schema) &
+                take_text(json, "table", &r->name);
+
+    if (!good || !identity || n > RELATION_MAX_COLUMNS)
+        return false;
+    r->identity = *identity;
+    r->columns = xcalloc((size_t)n + 1, sizeof *r->columns);
+    cJSON_ArrayForEach(column, columns)
+        good &= take_column(column, &r->columns[r->ncolumns++]);
+    return good;
+}
+
+static bool take_expected(const cJSON *json, struct state *s)
+{
+    const cJSON *item;
+
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(json, "expected"))
+    {
+        struct relation r = {0};
+        bool good = take_relation(item, &r);
+
+        add_expected(s, &r);
+        if (!good)
+            return false;
+    }
+    s->expected_at = s->position.lsn;
+    return true;
+}
+
 static bool take_phase(const cJSON *json, struct state *s)
 {
     const char *phase = text_member(json, "phase");
@@ -304,7 +399,8 @@ static bool take_members(const cJSON *json, struct state *s)
            take_lsn(json, "lsn", &s->position.lsn) && s->position.lsn != 0 &&
            take_lsn(json, "commit_lsn", &s->position.commit_lsn) &&
            take_u32(json, "xid", &s->position.xid) && take_u64(json, "commit_time_us", &time) &&
-           take_phase(json, s) && take_output(json, &s->output) && take_files(json, s);
+           take_phase(json, s) && take_output(json, &s->output) && take_files(json, s) &&
+           take_expected(json, s);
     s->position.commit_time = (usec_t)time;
     return good;
 }
@@ -409,6 +505,41 @@ static void add_files(cJSON *json, const struct state *s)
     }
 }
 
+static void add_columns(cJSON *json, const struct relation *r)
+{
+    cJSON *list = cJSON_AddArrayToObject(json, "columns");
+
+    for (int i = 0; i < r->ncolumns; i++) {
+        cJSON *item = cJSON_CreateObject();
+
+        cJSON_AddStringToObject(item, "name", r->columns[i].name);
+        cJSON_AddNumberToObject(item, "type", r->columns[i].type_oid);
+        cJSON_AddNumberToObject(item, "typmod", r->columns[i].typmod);
+        cJSON_AddBoolToObject(item, "identity", r->columns[i].identity);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
+static void add_expected_to(cJSON *json, const struct state *s)
+{
+    cJSON *list;
+
+    if (s->nexpected == 0)
+        return;
+    list = cJSON_AddArrayToObject(json, "expected");
+    for (size_t i = 0; i < s->nexpected; i++) {
+        const struct relation *r = &s->expected[i];
+        cJSON *item = cJSON_CreateObject();
+
+        cJSON_AddNumberToObject(item, "oid", r->oid);
+        cJSON_AddStringToObject(item, "schema", r->schema);
+        cJSON_AddStringToObject(item, "table", r->name);
+        cJSON_AddStringToObject(item, "identity", (const char[]){r->identity, '\0'});
+        add_columns(item, r);
+        cJSON_AddItemToArray(list, item);
+    }
+}
+
 static const char *phase(const struct state *s)
 {
     if (s->complete)
@@ -442,6 +573,7 @@ static char *print(const struct state *s)
         cJSON_AddNullToObject(json, "snapshot");
     add_output(json, &s->output);
     add_files(json, s);
+    add_expected_to(json, s);
     add_crc(json, check_value(json));
     text = cJSON_Print(json);
     cJSON_Delete(json);

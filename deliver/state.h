@@ -29,6 +29,9 @@
  *     files               where the output has several, those that are not complete: a list of such
  *                         objects, path without the .partial that they have as yet, device and inode
  *                         0 as long as a file may not have been made
+ *     expected            tables as they are described in a transaction that the output could not
+ *                         carry, for what the next one begins with: schema, table, oid, identity,
+ *                         columns (name, type and typmod, identity); only where there are any
  *     crc32               of all of the above, so that a torn or edited file is noticed
  *
  * Written to FILE.tmp, synced, renamed, the folder synced: there is always one whole state file.
@@ -69,6 +72,9 @@ struct state {
     struct accepted_file output;
     struct accepted_file *files; /* of -f with placeholders */
     size_t nfiles;
+    struct relation *expected; /* not described; they own their contents */
+    size_t nexpected;
+    lsn_t expected_at; /* the position behind which they come */
 };
 
 void state_release(struct state *s);
@@ -76,6 +82,10 @@ void state_release(struct state *s);
 /* A file more, which is returned; it owns its path. */
 struct accepted_file *state_add_file(struct state *s, const char *path);
 void state_clear_files(struct state *s);
+
+/* Adds a copy of the relation to those that are expected, unless it is there. */
+void state_expect(struct state *s, const struct relation *r);
+void state_forget_expected(struct state *s);
 
 /* An exclusive hold on a state file, for as long as the process lives or until released. */
 struct state_lock {
