@@ -114,17 +114,12 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
     return outcome;
 }
 
-/*
- * An output without records is to be a whole one all the same.  Where columns have changed an empty
- * file is left to the next run, which can begin it with what has come now.
- */
+/* An output without records is to be a whole one all the same. */
 static enum outcome begin_output(struct session *s, enum outcome how)
 {
-    bool wanted = is_orderly(how) || (how == OUTCOME_COLUMNS_CHANGED &&
-                                      s->delivery.output.kind != OUTPUT_FILE);
     enum outcome outcome = OUTCOME_OK;
 
-    if (!s->prepared || !wanted)
+    if (!s->prepared || !(is_orderly(how) || how == OUTCOME_COLUMNS_CHANGED))
         return how;
     outcome = delivery_cut_unfinished(&s->delivery);
     if (outcome == OUTCOME_OK)

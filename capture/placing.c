@@ -70,7 +70,7 @@ static enum outcome refuse(const struct output *out, const char *what)
 }
 
 static enum outcome adopt_container(struct placing *pl, const struct output *out,
-                                    const struct buf *start)
+                                    const struct buf *start, size_t *len)
 {
     struct avro_head head;
 
@@ -78,27 +78,44 @@ static enum outcome adopt_container(struct placing *pl, const struct output *out
         return refuse(out, "it does not begin as an Avro object container file");
     if (!avro_head_has_codec(&head, pl->o->codec))
         return refuse(out, "its blocks have another codec");
+    *len = (size_t)(head.sync - start->data) + CONTAINER_SYNC;
+    if (output_end(out) == *len)
+        return OUTCOME_OK; /* it is not to stay: see adopt() */
     container_set_sync(out->container, head.sync);
     return encoder_adopt(pl->encoder, head.schema, head.schema_len)
                ? OUTCOME_OK
                : refuse(out, "its records are of another kind");
 }
 
-static enum outcome adopt(struct placing *pl, const struct output *out)
+static enum outcome adopt_header(struct placing *pl, const struct output *out,
+                                 const struct buf *start, size_t *len)
+{
+    if (!encoder_adopt(pl->encoder, start->data, start->len))
+        return refuse(out, "it does not begin with the header of this format");
+    *len = encoder_head(pl->encoder)->len;
+    return OUTCOME_OK;
+}
+
+/* A head with nothing behind it is what a run without records leaves: another one takes its place. */
+static enum outcome adopt(struct placing *pl, struct output *out)
 {
     enum { START_MAX = 16 * 1024 * 1024 };
     struct buf start;
+    size_t len = 0;
     enum outcome outcome = OUTCOME_OK;
 
     buf_init(&start, 4096);
     if (!output_read_start(out, &start, START_MAX))
         outcome = refuse(out, "it cannot be read");
     else if (out->container)
-        outcome = adopt_container(pl, out, &start);
-    else if (!encoder_adopt(pl->encoder, start.data, start.len))
-        outcome = refuse(out, "it does not begin with the header of this format");
+        outcome = adopt_container(pl, out, &start, &len);
+    else
+        outcome = adopt_header(pl, out, &start, &len);
     buf_release(&start);
-    return outcome;
+    if (outcome != OUTCOME_OK || output_end(out) != len)
+        return outcome;
+    encoder_begin_anew(pl->encoder);
+    return output_cut(out, 0);
 }
 
 /* ---- one output ---- */

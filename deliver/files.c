@@ -411,9 +411,10 @@ static enum outcome write_out(struct file *f)
 
 static enum outcome close_blocks(struct file *f)
 {
+    struct container *c = f->output.container;
     enum outcome outcome = close_marked(f);
 
-    if (outcome == OUTCOME_OK && f->output.container && !output_close_all(&f->output))
+    if (outcome == OUTCOME_OK && c && !container_is_empty(c) && !output_close_all(&f->output))
         outcome = OUTCOME_FAILED;
     return outcome;
 }

@@ -159,7 +159,7 @@ static bool add_string(struct buf *b, const struct quoted *quoted)
     len = quoted_unescape(buf_reserve(b, quoted->len), quoted);
     b->len += len;
     avro_set_long(b, at, (int64_t)len);
-    return avro_is_utf8(b->data + b->len - len, len);
+    return scan_is_utf8(b->data + b->len - len, len);
 }
 
 static bool take_string(struct buf *b, const char **s, const char *end)

@@ -92,11 +92,3 @@ void avro_add_name(struct buf *b, const char *name)
             at += add_escaped(b, name + at);
     }
 }
-
-bool avro_name_is_same(const char *name)
-{
-    for (size_t at = 0; name[at]; at++)
-        if (!stays(name, at))
-            return false;
-    return *name != '\0';
-}

@@ -12,8 +12,6 @@
 #ifndef ENCODE_AVRO_NAME_H
 #define ENCODE_AVRO_NAME_H
 
-#include <stdbool.h>
-
 #include "base/buf.h"
 
 /*
@@ -21,8 +19,5 @@
  * not be called int or string or as another of Avro's own types, in whatever namespace.
  */
 void avro_add_name(struct buf *b, const char *name);
-
-/* Whether avro_add_name() adds the name as it is. */
-bool avro_name_is_same(const char *name);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "encode/avro_name.h"
 #include "encode/avro_value.h"
+#include "encode/scan.h"
 
 #define SOURCE "cdcdump.Source"
 
@@ -41,7 +42,7 @@ static void set_name(cJSON *object, const char *name, const char *text)
     size_t len = strlen(text);
     char *copy = xstrndup(text, len);
 
-    if (!avro_is_utf8(copy, len))
+    if (!scan_is_utf8(copy, len))
         for (size_t i = 0; i < len; i++)
             if ((unsigned char)copy[i] >= 0x80)
                 copy[i] = '?';

@@ -32,35 +32,10 @@ void avro_set_long(struct buf *b, size_t at, int64_t n)
     memcpy(b->data + at, number, more + 1);
 }
 
-bool avro_is_utf8(const char *text, size_t len)
-{
-    const uint64_t high_bits = UINT64_C(0x8080808080808080);
-    size_t i = 0;
-
-    while (i < len) {
-        uint64_t word;
-        size_t n = 1;
-
-        if (len - i >= sizeof word) {
-            memcpy(&word, text + i, sizeof word);
-            if (!(word & high_bits)) {
-                i += sizeof word;
-                continue;
-            }
-        }
-        if ((unsigned char)text[i] >= 0x80)
-            n = scan_utf8_length(text + i, len - i);
-        if (n == 0)
-            return false;
-        i += n;
-    }
-    return true;
-}
-
 bool avro_add_string(struct buf *b, const char *text, size_t len)
 {
     avro_add_bytes(b, text, len);
-    return avro_is_utf8(text, len);
+    return scan_is_utf8(text, len);
 }
 
 /*
@@ -807,7 +782,7 @@ const char *avro_value_fault(const struct rule *r, const char *text, size_t len,
     const char *fault;
 
     *hint = NULL;
-    if (!avro_is_utf8(text, len))
+    if (!scan_is_utf8(text, len))
         return "the value is not valid UTF-8";
     fault = fault_of_form(form_of(r), text, len, hint);
     return fault ? fault : "the value has not the form that its type promises";

@@ -103,8 +103,6 @@ static inline void avro_add_bytes(struct buf *b, const void *bytes, size_t len)
 /* A string; false, with what was appended the caller's to cut off, when it is not valid UTF-8. */
 bool avro_add_string(struct buf *b, const char *text, size_t len);
 
-bool avro_is_utf8(const char *text, size_t len);
-
 /*
  * Writes a long over the one byte at `at`, moving what is behind it if one byte is not enough: for
  * lengths and counts, which are small most of the time, of what has to be written to be measured.

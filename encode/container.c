@@ -26,14 +26,10 @@ enum {
 };
 
 /* Compresses n bytes to the end of out; false when the codec fails, with why. */
-typedef bool (*compressor)(struct container *c, const char *bytes, size_t n, struct buf *out,
-                           const char **why);
+typedef bool (*compressor)(const char *bytes, size_t n, struct buf *out, const char **why);
 
 struct container {
     enum codec codec;
-    compressor compress;
-    z_stream deflate; /* of the codec in use only */
-    ZSTD_CCtx *zstandard;
     struct buf block;
     uint64_t count; /* of records in it */
     size_t marked_len;
@@ -43,10 +39,19 @@ struct container {
 
 /* ---- codecs ---- */
 
-static bool compress_null(struct container *c, const char *bytes, size_t n, struct buf *out,
-                          const char **why)
+/*
+ * What the libraries keep from block to block, which is several times a block.  No block depends on
+ * the one before, so what there is of it serves all containers of the process, one file per table.
+ */
+static struct {
+    z_stream deflate;
+    ZSTD_CCtx *zstandard;
+    unsigned deflate_users; /* how many containers there are of the codec */
+    unsigned zstandard_users;
+} shared;
+
+static bool compress_null(const char *bytes, size_t n, struct buf *out, const char **why)
 {
-    (void)c;
     (void)why;
     buf_add(out, bytes, n);
     return true;
@@ -58,10 +63,9 @@ static uInt at_most(size_t n)
 }
 
 /* zlib counts what it is given in 32 bits, so that more than this takes several steps. */
-static bool compress_deflate(struct container *c, const char *bytes, size_t n, struct buf *out,
-                             const char **why)
+static bool compress_deflate(const char *bytes, size_t n, struct buf *out, const char **why)
 {
-    z_stream *z = &c->deflate;
+    z_stream *z = &shared.deflate;
     const Bytef *next = (const Bytef *)bytes;
     int result = deflateReset(z);
 
@@ -85,11 +89,10 @@ static bool compress_deflate(struct container *c, const char *bytes, size_t n, s
     return result == Z_STREAM_END;
 }
 
-static bool compress_zstandard(struct container *c, const char *bytes, size_t n, struct buf *out,
-                               const char **why)
+static bool compress_zstandard(const char *bytes, size_t n, struct buf *out, const char **why)
 {
     size_t bound = ZSTD_compressBound(n);
-    size_t size = ZSTD_compress2(c->zstandard, buf_reserve(out, bound), bound, bytes, n);
+    size_t size = ZSTD_compress2(shared.zstandard, buf_reserve(out, bound), bound, bytes, n);
 
     if (ZSTD_isError(size)) {
         *why = ZSTD_getErrorName(size);
@@ -105,13 +108,11 @@ static uint32_t checksum(const char *bytes, size_t n)
 }
 
 /* Avro's: the block is followed by its checksum, in big-endian order. */
-static bool compress_snappy(struct container *c, const char *bytes, size_t n, struct buf *out,
-                            const char **why)
+static bool compress_snappy(const char *bytes, size_t n, struct buf *out, const char **why)
 {
     size_t size = snappy_max_compressed_length(n);
     uint32_t crc = checksum(bytes, n);
 
-    (void)c;
     /* a snappy stream counts what it holds in 32 bits */
     if (n > UINT32_MAX ||
         snappy_compress(bytes, n, buf_reserve(out, size), &size) != SNAPPY_OK) {
@@ -140,27 +141,38 @@ const char *container_codec_name(enum codec codec)
 }
 
 /* What both libraries can fail at here is memory alone. */
-static void open_codec(struct container *c)
+static void open_deflate(void)
 {
-    if (c->codec == CODEC_DEFLATE &&
-        deflateInit2(&c->deflate, DEFLATE_LEVEL, Z_DEFLATED, DEFLATE_WINDOW, DEFLATE_MEMORY,
+    shared.deflate = (z_stream){0};
+    if (deflateInit2(&shared.deflate, DEFLATE_LEVEL, Z_DEFLATED, DEFLATE_WINDOW, DEFLATE_MEMORY,
                      Z_DEFAULT_STRATEGY) != Z_OK)
-        log_out_of_memory();
-    if (c->codec != CODEC_ZSTANDARD)
-        return;
-    c->zstandard = ZSTD_createCCtx();
-    if (!c->zstandard ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(c->zstandard, ZSTD_c_compressionLevel,
-                                            ZSTANDARD_LEVEL)) ||
-        ZSTD_isError(ZSTD_CCtx_setParameter(c->zstandard, ZSTD_c_contentSizeFlag, 1)))
         log_out_of_memory();
 }
 
-static void close_codec(struct container *c)
+static void open_zstandard(void)
 {
-    if (c->codec == CODEC_DEFLATE)
-        deflateEnd(&c->deflate);
-    ZSTD_freeCCtx(c->zstandard);
+    ZSTD_CCtx *z = ZSTD_createCCtx();
+
+    if (!z || ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_compressionLevel, ZSTANDARD_LEVEL)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_contentSizeFlag, 1)))
+        log_out_of_memory();
+    shared.zstandard = z;
+}
+
+static void open_codec(enum codec codec)
+{
+    if (codec == CODEC_DEFLATE && shared.deflate_users++ == 0)
+        open_deflate();
+    if (codec == CODEC_ZSTANDARD && shared.zstandard_users++ == 0)
+        open_zstandard();
+}
+
+static void close_codec(enum codec codec)
+{
+    if (codec == CODEC_DEFLATE && --shared.deflate_users == 0)
+        deflateEnd(&shared.deflate);
+    if (codec == CODEC_ZSTANDARD && --shared.zstandard_users == 0)
+        ZSTD_freeCCtx(shared.zstandard);
 }
 
 /* ---- the container ---- */
@@ -185,13 +197,12 @@ struct container *container_new(enum codec codec)
     struct container *c = xcalloc(1, sizeof *c);
 
     c->codec = codec;
-    c->compress = codecs[codec].compress;
     if (!choose_sync(c)) {
         free(c);
         return NULL;
     }
     buf_init(&c->block, CONTAINER_BLOCK);
-    open_codec(c);
+    open_codec(codec);
     return c;
 }
 
@@ -199,7 +210,7 @@ void container_free(struct container *c)
 {
     if (!c)
         return;
-    close_codec(c);
+    close_codec(c->codec);
     buf_release(&c->block);
     free(c);
 }
@@ -270,7 +281,7 @@ static bool add_block(struct container *c, uint64_t count, size_t len, struct bu
 
     buf_reserve(out, BLOCK_HEAD + len + CONTAINER_SYNC);
     out->len += BLOCK_HEAD;
-    if (!c->compress(c, c->block.data, len, out, &why)) {
+    if (!codecs[c->codec].compress(c->block.data, len, out, &why)) {
         log_error("could not compress a block of %zu bytes: %s", len, why);
         out->len = start;
         return false;

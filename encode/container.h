@@ -26,8 +26,8 @@ enum { CONTAINER_SYNC = 16, CONTAINER_BLOCK = 128 * 1024 }; /* bytes, before the
 struct container;
 
 /*
- * Owns its memory and the codec's, which are kept from block to block.  NULL when the system has no
- * random bytes for the sync marker, which has been logged.
+ * Owns its memory; the codec's, kept from block to block, is that of all containers there are.
+ * NULL when the system has no random bytes for the sync marker, which has been logged.
  */
 struct container *container_new(enum codec codec);
 void container_free(struct container *c);

@@ -289,6 +289,35 @@ static void test_two_blocks(enum codec codec)
     container_free(c);
 }
 
+/* Containers of one codec, taking turns, some longer-lived than others. */
+static void test_several(enum codec codec)
+{
+    static const char sync[] = "fedcba9876543210";
+    struct container *one = container_new(codec);
+    struct container *two = container_new(codec);
+    struct buf out;
+
+    buf_init(&out, 1);
+    container_set_sync(one, sync);
+    container_set_sync(two, sync);
+    add(one, "one,");
+    add(two, "two,");
+    ok(container_close_all(one, &out), "closed");
+    is_block(&out, codec, sync, 1, "one,", "one of two containers");
+    container_free(one);
+    add(two, "three,");
+    ok(container_close_all(two, &out), "closed");
+    is_block(&out, codec, sync, 2, "two,three,", "the other, when the first is gone");
+    container_free(two);
+    one = container_new(codec);
+    container_set_sync(one, sync);
+    add(one, "four,");
+    ok(container_close_all(one, &out), "closed");
+    is_block(&out, codec, sync, 1, "four,", "one after all are gone");
+    container_free(one);
+    buf_release(&out);
+}
+
 /* ---- sizes ---- */
 
 static uint64_t random_next(uint64_t *state)
@@ -330,6 +359,7 @@ static bool survives(enum codec codec, size_t n, bool noise)
         same &= read_block(&r, codec, sync, &count, &content) && r.s == r.end && count == 1 &&
                 content.len == n && memcmp(content.data, record.data, n) == 0;
     }
+    same &= container_block(c)->cap <= 1 << 20; /* a long record's memory is not kept */
     buf_release(&record);
     buf_release(&out);
     buf_release(&content);
@@ -458,6 +488,7 @@ int main(void)
         test_golden_head((enum codec)codec);
         test_marks((enum codec)codec);
         test_two_blocks((enum codec)codec);
+        test_several((enum codec)codec);
         test_sizes((enum codec)codec);
         test_random((enum codec)codec);
     }
