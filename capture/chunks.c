@@ -39,7 +39,8 @@ static bool is_time(const struct rows *r, usec_t ticks, bool idle)
     const struct rows_chunk *c = &r->chunk;
     lsn_t reached = r->delivery->emitted.lsn;
 
-    if (ticks < c->retry_at || coverage_waiting(r->coverage, reached) >= MAX_AHEAD ||
+    if (ticks < c->retry_at || coverage_is_behind(r->coverage, reached) ||
+        coverage_waiting(r->coverage, reached) >= MAX_AHEAD ||
         r->coverage->last - r->delivery->recorded.rows >= MAX_KEPT)
         return false;
     return idle || ticks - c->ended >= c->ended - c->started;

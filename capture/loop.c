@@ -311,12 +311,14 @@ static enum outcome ask_position(struct loop *l)
 static bool waits_for_past(const struct loop *l)
 {
     const struct session *s = l->s;
+    const struct coverage *c = s->pipeline.coverage;
     lsn_t reached = s->delivery.emitted.lsn;
 
     if (session_is_rows_only(s) || rows_hold_stream(&s->rows))
         return false;
     return (s->bounds.was_now && reached < s->bounds.stop_at) ||
-           (s->pipeline.coverage && coverage_waiting(s->pipeline.coverage, reached) > 0);
+           (c && coverage_waiting(c, reached) > 0) ||
+           (c && rows_are_wanted(&s->rows) && coverage_is_behind(c, reached));
 }
 
 /*

@@ -41,6 +41,20 @@ static bool is_untouched(const struct session *s)
     return true;
 }
 
+/*
+ * Whether the reader of a pipe may have got rows all the same, of chunks that were not accepted.  What
+ * has become of them since lies behind the position that those were read beside, and is to be given
+ * (snapshot/coverage.h), as long as the slot still has it.
+ */
+static bool has_begun(const struct session *s, const struct slot *slot)
+{
+    const struct state *st = &s->delivery.state;
+
+    return s->o->snapshot == SNAPSHOT_INCREMENTAL && s->o->mode != MODE_ALWAYS && st->has_coverage &&
+           !st->coverage.certain && !st->output.path && slot->exists &&
+           slot->confirmed <= st->position.lsn;
+}
+
 /* The last run has ended by itself, as this one will: the slot that it made has gone with it. */
 static bool has_left_slot(const struct session *s)
 {
@@ -49,7 +63,8 @@ static bool has_left_slot(const struct session *s)
 
 static bool has_position(const struct session *s)
 {
-    return s->prepared || (s->delivery.resumed && !is_untouched(s) && !has_left_slot(s));
+    return s->prepared ||
+           (s->delivery.resumed && (!is_untouched(s) || s->begun) && !has_left_slot(s));
 }
 
 static enum outcome foreign(const struct session *s, const char *what, const char *theirs,
@@ -292,6 +307,7 @@ static enum outcome plan_rows(struct session *s)
                              s->o->snapshot == SNAPSHOT_INCREMENTAL &&
                              s->delivery.mode != ACK_WRITTEN &&
                              coverage_is_needed(&st->coverage, st->position.lsn);
+    st->coverage.given_before = st->coverage.uncertain ? s->system.flushed : 0;
     if (s->o->start_lsn && !has_position(s)) {
         log_error("a start position cannot be chosen for a snapshot");
         log_hint("Leave -I out, or use a startup mode that does not read rows.");
@@ -665,6 +681,8 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
         outcome = choose_plugin(s, &slot);
     if (outcome == OUTCOME_OK)
         outcome = version_check(s->system.version, s->o);
+    if (!s->prepared)
+        s->begun = has_begun(s, &slot);
     if (outcome == OUTCOME_OK && has_position(s))
         outcome = check_system(s, *walsender);
     else if (outcome == OUTCOME_OK && s->delivery.resumed)

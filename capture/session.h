@@ -36,6 +36,7 @@ struct session {
     struct stream stream;
     bool prepared; /* the first connect has been made: pipeline and bounds are there */
     bool stalled;  /* the connection was given up because the reader stands still */
+    bool begun;    /* nothing is on record, but rows may have been given: there is a position */
     bool created;  /* this run has created the slot */
     bool streamed; /* a stream has been started in this run */
     bool refused;  /* the first start of one was, for good */

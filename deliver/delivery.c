@@ -377,7 +377,9 @@ enum outcome delivery_complete(struct delivery *d)
         (d->output.kind != OUTPUT_FILE && !d->state.complete && !d->state.has_coverage))
         return OUTCOME_OK;
     d->complete = true;
-    d->state.coverage.certain = coverage_is_certain(&d->state.coverage);
+    /* the run may have been stopped in a chunk of which rows had left */
+    d->state.coverage.certain =
+        coverage_is_certain(&d->state.coverage) && d->boundary == output_end(&d->output);
     return record(d, &entry);
 }
 

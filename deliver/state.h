@@ -16,8 +16,9 @@
  *     snapshot            null where no rows were read; else
  *         step            number of the snapshot's last step that was accepted
  *         certain         whether the run ended with nothing given that is not on record
- *         snapshots       step, seen, until: those under which rows were read and which the stream
- *                         has not passed; seen is the text of a pg_snapshot, until an LSN
+ *         snapshots       step, seen, until, again: those under which rows were read and which the
+ *                         stream has not passed; seen is the text of a pg_snapshot, until an LSN;
+ *                         again: true where changes are given although the rows show them
  *         tables          oid, table: every table whose rows are given; read: "all", "none", or the
  *                         key (texts) up to which; key: names of the key's columns; chunks: step,
  *                         to: what was read beyond that under the snapshots above; moved: rows of

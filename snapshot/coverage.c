@@ -197,8 +197,8 @@ uint64_t coverage_begin(struct coverage *c, struct visibility *seen, lsn_t until
     c->steps = realloc(c->steps, (c->nsteps + 1) * sizeof *c->steps);
     if (!c->steps)
         log_out_of_memory();
-    c->steps[c->nsteps++] =
-        (struct covered_step){.step = c->last, .seen = *seen, .until = until};
+    c->steps[c->nsteps++] = (struct covered_step){
+        .step = c->last, .seen = *seen, .until = until, .again = c->uncertain};
     *seen = (struct visibility){0};
     return c->last;
 }

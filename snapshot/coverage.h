@@ -16,9 +16,14 @@
  *
  * A reader at a pipe may have got rows that are not on record; those that are deleted until they
  * are read again would stay with it for ever.  So a run that goes on there (`uncertain`) gives
- * deletes of rows that are still to be read, too, and all changes of rows that have been given,
- * whether their snapshot shows them or not: a reader that keeps the last record of each key ends up
- * right.  For tables without a key nothing can be done.
+ * deletes of rows that are still to be read, too, and all changes of rows that its own steps have
+ * given (`again`), whether their snapshot shows them or not: a reader that keeps the last record of
+ * each key ends up right.  For tables without a key nothing can be done.
+ *
+ * So does a reader that leaves out changes which it has got before: such a run begins no step before
+ * the stream has brought again all that an earlier one can have given, so that a change that is new to
+ * the reader is never followed by one of the same row that it knows.  (But for tables that were begun
+ * anew behind a truncation.)
  *
  * Where chunks are cut by a column that is not part of the rows' own key (--chunk-key), an update may
  * move a row into a chunk that has been given, as the update left it, before the update comes.  Then
@@ -66,6 +71,7 @@ struct covered_step {
     uint64_t step;
     struct visibility seen;
     lsn_t until; /* end of the WAL when the snapshot had been taken */
+    bool again;  /* changes that it shows are given all the same: an uncertain run has read it */
 };
 
 /* Owns everything. */
@@ -79,6 +85,7 @@ struct coverage {
     uint64_t complete; /* last step whose rows have been given, all of them */
     bool uncertain; /* an earlier run may have given more than is on record */
     bool certain;   /* for the next run: this one has not */
+    lsn_t given_before; /* uncertain: up to there changes have been given before, perhaps */
     uint32_t *owed;    /* transactions that the next snapshot has to see */
     size_t nowed, owed_cap;
 };
@@ -155,6 +162,12 @@ void coverage_forget(struct coverage *c, const struct position *recorded);
 
 /* How many steps have a snapshot that the stream has not passed at lsn. */
 size_t coverage_waiting(const struct coverage *c, lsn_t lsn);
+
+/* Whether the stream may still bring changes that an earlier run has given: no step begins then. */
+static inline bool coverage_is_behind(const struct coverage *c, lsn_t lsn)
+{
+    return lsn < c->given_before;
+}
 
 /* When all that has been given is on record: whether that is all a reader can have. */
 bool coverage_is_certain(const struct coverage *c);

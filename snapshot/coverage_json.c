@@ -52,6 +52,8 @@ static void add_steps(cJSON *json, const struct coverage *c, const struct positi
         cJSON_AddStringToObject(item, "seen", text);
         free(text);
         add_lsn(item, "until", s->until);
+        if (s->again)
+            cJSON_AddTrueToObject(item, "again");
         cJSON_AddItemToArray(list, item);
     }
 }
@@ -197,8 +199,12 @@ static bool take_step(struct coverage *c, const cJSON *json)
     c->steps = realloc(c->steps, (c->nsteps + 1) * sizeof *c->steps);
     if (!c->steps)
         log_out_of_memory();
-    c->steps[c->nsteps++] =
-        (struct covered_step){.step = step, .seen = v, .until = passed};
+    c->steps[c->nsteps++] = (struct covered_step){
+        .step = step,
+        .seen = v,
+        .until = passed,
+        .again = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(json, "again")),
+    };
     return true;
 }
 

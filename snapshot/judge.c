@@ -12,10 +12,15 @@ void judge_begin(struct judge *j, struct coverage *c, uint32_t xid)
         j->seen_from = c->steps[i].step;
 }
 
-/* Whether changes are given although rows that have been given show them. */
-static bool is_told_again(const struct coverage *c, const struct covered_table *t)
+/* Whether changes are given although the rows of that step show them. */
+static bool is_told_again(const struct coverage *c, const struct covered_table *t, uint64_t step)
 {
-    return c->uncertain && t->order && t->order->n > 0;
+    if (!t->order || t->order->n == 0)
+        return false;
+    for (size_t i = c->nsteps; i-- > 0;)
+        if (c->steps[i].step == step)
+            return c->steps[i].again;
+    return false;
 }
 
 /*
@@ -25,10 +30,9 @@ static bool is_told_again(const struct coverage *c, const struct covered_table *
  */
 static const struct bound *given_to(const struct judge *j, const struct covered_table *t)
 {
-    if (is_told_again(j->coverage, t))
-        return covered_to(t);
     for (size_t i = t->nchunks; i-- > 0;)
-        if (t->chunks[i].step < j->seen_from || t->chunks[i].to.kind == BOUND_NONE)
+        if (t->chunks[i].step < j->seen_from || t->chunks[i].to.kind == BOUND_NONE ||
+            is_told_again(j->coverage, t, t->chunks[i].step))
             return &t->chunks[i].to;
     return &t->base;
 }
@@ -200,8 +204,8 @@ static enum verdict judge_truncate(const struct judge *j, struct covered_table *
                                    const struct bound *to)
 {
     struct coverage *c = j->coverage;
-    bool seen = t->nchunks && t->chunks[t->nchunks - 1].step >= j->seen_from &&
-                !is_told_again(c, t);
+    uint64_t last = t->nchunks ? t->chunks[t->nchunks - 1].step : 0;
+    bool seen = last > 0 && last >= j->seen_from && !is_told_again(c, t, last);
 
     if (to->kind == BOUND_NONE) {
         owe(j);

@@ -15,6 +15,8 @@
 #   allow_duplicates => 1   output that is at-least-once: a transaction may come again, from its
 #                       first event or after having been cut short; and after resumes() a row of
 #                       a snapshot; counted in duplicates()
+#   again            => 1   besides: what comes again is applied again, as by a reader that keeps the last
+#                       record of each row and takes no note of transactions
 #   allow_gaps       => 1   tx_seq may leave numbers out (tables or operations not captured, events
 #                       of rows that a snapshot is still to give)
 #   relaxed          => ['schema.table', ...], or 1 for all: rows may be given twice, and events be
@@ -208,7 +210,7 @@ sub _in_order ($self, $event) {
     if ($self->{seen}{$tx}{ $event->{seq} }++) {
         $self->{duplicates}++;
         $self->_complain($event, 'an event seen twice') unless $self->{allow_duplicates};
-        return 0;
+        return $self->{again};
     }
     $self->_complain($event, 'tx_seq goes back') if $back;
     return 1;
@@ -251,6 +253,7 @@ sub _apply_to_model ($self, $event) {
         $self->_look_back($event, $old_row) if @$key;
         $old_row //= {};
         $new = {%$new} if $new;
+        $self->_note_unsent($event, $new) if $op eq 'u';
         for my $column ($op eq 'u' ? keys %$new : ()) {
             $new->{$column} = $old_row->{$column}
                 if defined $new->{$column} && !ref $new->{$column} && $new->{$column} eq $self->{placeholder};
@@ -259,10 +262,23 @@ sub _apply_to_model ($self, $event) {
     $self->_put($event, $t, $key, $new, $since) if $op ne 'd';
 }
 
+# A history remembers which updates came without some value.
+sub _note_unsent ($self, $event, $new) {
+    return unless $self->{history} && grep { defined && !ref && $_ eq $self->{placeholder} } values %$new;
+    $self->{unsent}{ _place($event) } = 1;
+}
+
+sub _place ($event) { return ($event->{commit} // "xid $event->{xid}") . ",$event->{seq}" }
+
+# Whether the row was given with a value that did not come with the change, but was looked up.
+sub _is_filled ($self, $event) {
+    return $self->{reference} && $event->{op} =~ /[cu]/ && defined $event->{seq} && $self->{reference}{unsent}{ _place($event) };
+}
+
 # The event and the row that it finds, as the history or against the reference.
 sub _look_back ($self, $event, $row = undef) {
     return unless ($self->{history} || $self->{reference}) && $event->{op} ne 'r' && defined $event->{seq};
-    my $place = ($event->{commit} // "xid $event->{xid}") . ",$event->{seq}";
+    my $place = _place($event);
     my $digest = $row ? md5(encode_utf8(canonical($row))) : undef;
     $self->{found}{$place} = $digest if $self->{history};
     my $reference = $self->{reference} or return;
@@ -271,6 +287,8 @@ sub _look_back ($self, $event, $row = undef) {
     return if !defined $digest || !defined $there || $digest eq $there || $self->_relax($event);
     # A value that was not sent with the insert that a move became comes later, or is compared in the end.
     return if grep { defined && !ref && $_ eq $self->{placeholder} } values %$row;
+    # And one that was looked up may be newer, or that of a row which has taken the key since.
+    return if $event->{found_filled};
     $self->_complain($event, 'for a row that is not as it was before the event, but: ' . substr(canonical($row), 0, 300));
 }
 
@@ -298,6 +316,7 @@ sub _take ($self, $event, $t, $key, $old, $new, $since) {
     }
     my $row = $t->{rows}{$id};
     $$since = $t->{since}{$id};
+    $event->{found_filled} = delete $t->{filled}{$id};
     if (@$key || --$t->{count}{$id} == 0) {
         delete $t->{$_}{$id} for qw(rows since);
     }
@@ -317,6 +336,7 @@ sub _put ($self, $event, $t, $key, $new, $since) {
     }
     $t->{rows}{$id} = $new;
     $t->{since}{$id} = $since;
+    $t->{filled}{$id} = $self->_is_filled($event);
 }
 
 sub _show ($id) { return defined $id ? substr($id =~ s/\0/, /gr, 0, 200) : 'none was sent' }

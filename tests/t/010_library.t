@@ -89,6 +89,9 @@ my %resumes = (between => sub ($oracle) { $oracle->resumes });
 my $oracle = judge('what comes again after a kill', undef, [\@first, \@again], %resumes, allow_duplicates => 1);
 is($oracle->duplicates, 3, 'is counted');
 is($oracle->rows('public.t')->{3}{name}, 'zz', 'and applied');
+$oracle = judge('what comes again, taken again', undef, [[@first, event('d', { id => 3 }, undef, 2000, 1)], [event('c', undef, row(3), 1900, 1), event('d', { id => 3 }, undef, 2000, 1)]],
+    %resumes, allow_duplicates => 1, relaxed => 1, again => 1);
+ok(!$oracle->rows('public.t')->{3}, 'has the last word');
 judge('twice in one run', qr/\Afor a key that exists: 3 .op=r/, [\@first, [@again, given(row(3))]], %resumes, allow_duplicates => 1);
 judge('a row again where nothing may come again', qr/\Afor a key that exists: 3 .op=r/, [\@first, [given(row(3))]], %resumes);
 judge('a snapshot that begins anew', undef, [[given(row(1), 'last')], [given(row(1), 'last')]],

@@ -1,5 +1,6 @@
 # kill -9 in every phase of a snapshot beside writers, its output a pipe: what was not accepted comes
-# again, and a reader that keeps the last of each row has the tables in the end.
+# again, and a reader that keeps the last of each row, and leaves out events that it has seen, has the
+# tables in the end.
 #
 # CDCTEST_SEED, CDCTEST_ROUNDS: as in 400_snapshot_oracle.t.
 use v5.36;

@@ -360,6 +360,7 @@ struct record {
     int table;
     int from, to;
     struct row row;
+    int event; /* its number in the stream; of rows none */
 };
 
 static struct {
@@ -401,18 +402,27 @@ static void apply(struct cell model[TABLES][KEYS], const struct record *r, int i
         rows[r->to] = (struct cell){true, r->row};
 }
 
-static void check_reader(void)
+/* once: one that takes each event of the stream when it comes first, and leaves it out after that. */
+static void check_reader(bool once)
 {
     struct cell model[TABLES][KEYS] = {0};
+    bool taken[MAX_OPS] = {false};
 
-    for (int i = 0; i < out.n && !wrong[0]; i++)
-        apply(model, &out.records[i], i);
+    for (int i = 0; i < out.n && !wrong[0]; i++) {
+        const struct record *r = &out.records[i];
+
+        if (!once || r->op == 'r' || !taken[r->event])
+            apply(model, r, i);
+        if (r->op != 'r')
+            taken[r->event] = true;
+    }
     for (int t = 0; t < TABLES; t++)
         for (int k = 0; k < KEYS; k++) {
             const struct cell *a = &model[t][k], *b = &db.seen[t][k];
 
             if (a->there != b->there)
-                fail("table %d, row %d: the reader %s it", t, k, a->there ? "still has" : "lacks");
+                fail("table %d, row %d: the reader%s %s it", t, k,
+                     once ? " (of each event once)" : "", a->there ? "still has" : "lacks");
             else if (a->there &&
                      (a->row.value != b->row.value || a->row.chunk != b->row.chunk))
                 fail("table %d, row %d: the reader has value %d instead of %d", t, k, a->row.value,
@@ -440,6 +450,7 @@ static struct {
     int next; /* in the stream */
     cJSON *state;
     int recorded_end;
+    bool anew; /* a table was begun anew, behind a truncation */
     bool settled;
     struct judge judge;
     struct comparer comparer;
@@ -601,15 +612,26 @@ static void start_capture(void)
     record(&(struct entry){0, cap.emitted});
 }
 
-/* A run that ends in good order has given nothing that is not on record; what went before may have. */
+/* Where the output stood when all of it could be accepted. */
+static int boundary(void)
+{
+    return cap.nledger ? cap.ledger[cap.nledger - 1].end : cap.recorded_end;
+}
+
+/*
+ * A run that ends in good order has given nothing that is not on record, unless it was stopped in a
+ * chunk; what went before may have.
+ */
 static bool end_run(void)
 {
+    bool whole = out.n == boundary();
+
     if (!percent(30))
         return false;
     while (cap.taken < cap.nledger)
         record_some();
     TELL("the end of the run");
-    return !cap.coverage.uncertain || (coverage_whole(&cap.coverage) && cap.coverage.nsteps == 0);
+    return whole && coverage_is_certain(&cap.coverage);
 }
 
 static void begin_again(void)
@@ -631,6 +653,7 @@ static void begin_again(void)
         out.n = cap.recorded_end;
     cap.coverage.uncertain =
         set.pipe && !certain && (!coverage_whole(&cap.coverage) || cap.coverage.nsteps > 0);
+    cap.coverage.given_before = cap.coverage.uncertain ? db.wal : 0;
     attach();
     cap.emitted = cap.recorded;
     cap.nledger = cap.taken = 0;
@@ -648,7 +671,11 @@ static void judge_op(const struct op *op, struct comparer *comparer)
     struct value old[COLUMNS], new[COLUMNS];
     struct change c = {.op = op->op, .relation = &cap.relations[op->table], .lsn = 1};
     enum verdict verdict = VERDICT_GIVE;
-    struct record r = {.table = op->table, .from = op->from, .to = op->to, .row = op->new};
+    struct record r = {.table = op->table,
+                       .from = op->from,
+                       .to = op->to,
+                       .row = op->new,
+                       .event = (int)(op - db.ops)};
 
     if (op->sends_old) {
         fill_row(old, op->from, op->old, set.full[op->table]);
@@ -661,6 +688,7 @@ static void judge_op(const struct op *op, struct comparer *comparer)
     }
     if (!cap.settled)
         verdict = judge_change(&cap.judge, t, &c, comparer);
+    cap.anew |= t->nchunks > 0 && covered_to(t)->kind == BOUND_NONE;
     if (comparer->collect || verdict == VERDICT_LEAVE_OUT)
         return;
     if (verdict == VERDICT_UNKNOWN)
@@ -703,7 +731,7 @@ static void take_stream(int n)
         judge_streamed(s, &answering);
         mark(s->end);
     }
-    if (cap.next == db.nstream && percent(20))
+    if (cap.next == db.nstream && (percent(20) || coverage_is_behind(&cap.coverage, cap.emitted.lsn)))
         mark(db.wal); /* a keepalive */
 }
 
@@ -797,6 +825,23 @@ static void read_rows(int t, struct covered_table *c)
     coverage_extend(&cap.coverage, c, &to);
 }
 
+/* The run ends after some rows of the chunk: nothing tells that they have been given. */
+static void break_off(int t, const struct covered_table *c)
+{
+    int at = place_of_bound(covered_to(c)), last = KEYS;
+
+    for (int rows = 1 + below(set.chunk_size); rows > 0; rows--) {
+        int k = next_row(t, at, last);
+
+        if (k < 0 || place_of(t, k) == INT32_MAX)
+            break;
+        give_row(t, k);
+        at = place_of(t, k);
+        last = k;
+    }
+    begin_again();
+}
+
 static void read_chunk(void)
 {
     struct covered_table *c = NULL;
@@ -808,7 +853,8 @@ static void read_chunk(void)
         if (!covered_whole(c))
             break;
     }
-    if (t == TABLES || !is_readable(t) || coverage_waiting(&cap.coverage, cap.emitted.lsn) > 8)
+    if (t == TABLES || !is_readable(t) || coverage_is_behind(&cap.coverage, cap.emitted.lsn) ||
+        coverage_waiting(&cap.coverage, cap.emitted.lsn) > 8)
         return;
     seen = take_snapshot();
     if (!coverage_usable(&cap.coverage, &seen)) {
@@ -820,6 +866,10 @@ static void read_chunk(void)
     TELL("step %llu: table %d, up to %llu", (unsigned long long)cap.coverage.last, t,
          (unsigned long long)db.wal);
     cap.settled = false;
+    if (percent(set.crashes)) {
+        break_off(t, c);
+        return;
+    }
     read_rows(t, c);
     coverage_finish(&cap.coverage);
     mark(0);
@@ -960,7 +1010,9 @@ static bool run(uint64_t seed)
     chance = mix(seed ^ 0x5555);
     finish_history();
     if (!wrong[0])
-        check_reader();
+        check_reader(false);
+    if (!wrong[0] && set.pipe && !cap.anew) /* see coverage.h */
+        check_reader(true);
     end_capture();
     return !wrong[0];
 }

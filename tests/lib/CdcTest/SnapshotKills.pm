@@ -139,7 +139,7 @@ sub killed ($name, %how) {
     Test::More::cmp_ok(scalar @steps, '>=', 1, "$name: runs went on in the midst of it: after step @steps") if $how{steps};
     Test::More::note(sprintf "%s: %.1f s", $name, time - $began);
     unlink $s->{out}, $s->{reference}, @{ $s->{pieces} // [] } if Test::More->builder->is_passing;
-    $pg->sql('postgres', "SELECT pg_drop_replication_slot('$s->{slot}')");
+    CdcTest::Snapshots::drop_slot($pg, $s->{slot});
 }
 
 # A reader that keeps what it got: rows of a snapshot that is begun anew take the place of all it has.

@@ -110,13 +110,19 @@ sub caught_up ($self, $c) {
 
 # ---- judging ----
 
+# Where there is such a slot; the server needs a moment to see that its reader has gone.
+sub drop_slot ($pg, $slot) {
+    PgServer::wait_until(sub { !($pg->slot($slot) // {})->{active} }, 30, "the end of the user of slot $slot");
+    $pg->sql('postgres', "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$slot'");
+}
+
 # What the other slot gave up to now, as a file.
 sub read_reference ($self) {
     return $self->{reference} if $self->{reference_read}++;
     my $r = Cdc->run(server => $self->{server}, db => $self->{db}, stdout => ">$self->{reference}",
         args => [-S => $self->{all}, '-m' => 'never', '--publication' => 'everything', '--publication-mode' => 'existing', -E => 'now']);
     die "the reference could not be read: $r->{err}" unless defined $r->exit && $r->exit == 0;
-    $self->{server}->sql('postgres', "SELECT pg_drop_replication_slot('$self->{all}')");
+    drop_slot($self->{server}, $self->{all});
     return $self->{reference};
 }
 
@@ -319,7 +325,7 @@ sub done_with ($s, $text) {
     my $pg = $s->{server};
     Test::More::note($text);
     unlink $s->{out}, $s->{reference} if Test::More->builder->is_passing;
-    $pg->sql('postgres', "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = '$s->{slot}'");
+    drop_slot($pg, $s->{slot});
     $pg->sql('postgres', "DROP DATABASE $s->{db}");
 }
 
