@@ -293,6 +293,20 @@ enum outcome publication_look(PGconn *sql, const struct options *o, struct publi
     "  WHERE c.relkind IN ('r', 'p') AND (c.oid = ANY ($1::oid[]) OR c.oid IN"                     \
     "        (SELECT l.relid FROM unnest($1::oid[]) AS t (oid), pg_partition_tree(t.oid) AS l))) AS c"
 
+/* Of tables called c: those that the publication of that name has, all where it is NULL. */
+#define IS_PUBLISHED_BY(name)                                                                      \
+    "(" name "::text IS NULL OR EXISTS (SELECT FROM pg_publication_tables AS p"                    \
+    "    JOIN pg_namespace AS n ON n.nspname = p.schemaname"                                       \
+    "    JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = p.tablename"                 \
+    "   WHERE p.pubname = " name " AND (t.oid = c.oid OR t.oid IN"                                 \
+    "         (SELECT a.relid::oid FROM pg_partition_ancestors(c.oid) AS a))))"
+
+/* The publication that need not have all the captured tables, or NULL. */
+static const char *narrower_publication(const struct options *o)
+{
+    return o->publication_mode == PUBLICATION_EXISTING ? o->publication : NULL;
+}
+
 /* $2: d, f, n or i; $3: the index's name. */
 static const char identity_generator[] =
     "SELECT 'ALTER TABLE ' || c.name || ' REPLICA IDENTITY ' || CASE $2::text WHEN 'd' THEN "
@@ -300,16 +314,17 @@ static const char identity_generator[] =
     "END FROM " TABLES_AND_PARTITIONS " WHERE (c.relkind = 'r' OR $2::text <> 'i') AND CASE WHEN $2::text <> 'i' THEN c.relreplident <> $2::\"char\""
     " ELSE NOT EXISTS (SELECT FROM pg_index AS i JOIN pg_class AS x ON x.oid = i.indexrelid"
     "                   WHERE i.indrelid = c.oid AND i.indisreplident AND x.relname = $3::text) END"
-    " ORDER BY c.name";
+    " AND " IS_PUBLISHED_BY("$4") " ORDER BY c.name";
 
 static enum outcome apply_identity(PGconn *sql, const struct options *o, const struct selection *s)
 {
     const char kind[2] = {o->replica_identity[0], '\0'};
     const char *params[] = {s->oids, kind,
-                            kind[0] == 'i' ? o->replica_identity + strlen("index:") : ""};
+                            kind[0] == 'i' ? o->replica_identity + strlen("index:") : "",
+                            narrower_publication(o)};
     PGresult *result;
     enum outcome outcome =
-        sql_query(sql, "look up replica identities", identity_generator, 3, params, &result);
+        sql_query(sql, "look up replica identities", identity_generator, 4, params, &result);
 
     for (int i = 0; i < PQntuples(result) && outcome == OUTCOME_OK; i++) {
         outcome = sql_run(sql, "set the replica identity", PQgetvalue(result, i, 0));
@@ -320,7 +335,6 @@ static enum outcome apply_identity(PGconn *sql, const struct options *o, const s
     return outcome;
 }
 
-/* $2: the name of a publication that need not have all the captured tables, or NULL. */
 static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
                                           const struct selection *s)
 {
@@ -329,14 +343,9 @@ static enum outcome warn_without_identity(PGconn *sql, const struct options *o,
         " WHERE (c.relreplident = 'n' OR c.relreplident IN ('d', 'i') AND NOT EXISTS"
         "       (SELECT FROM pg_index AS i WHERE i.indrelid = c.oid"
         "           AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END))"
-        "   AND ($2::text IS NULL OR EXISTS (SELECT FROM pg_publication_tables AS p"
-        "          JOIN pg_namespace AS n ON n.nspname = p.schemaname"
-        "          JOIN pg_class AS t ON t.relnamespace = n.oid AND t.relname = p.tablename WHERE"
-        "          p.pubname = $2 AND (t.oid = c.oid OR t.oid IN"
-        "          (SELECT a.relid::oid FROM pg_partition_ancestors(c.oid) AS a))))"
+        "   AND " IS_PUBLISHED_BY("$2")
         " ORDER BY c.name";
-    const char *const params[] = {
-        s->oids, o->publication_mode == PUBLICATION_EXISTING ? o->publication : NULL};
+    const char *const params[] = {s->oids, narrower_publication(o)};
     PGresult *result;
     enum outcome outcome =
         sql_query(sql, "look up replica identities", question, 2, params, &result);

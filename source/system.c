@@ -305,3 +305,15 @@ enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_
     PQclear(result);
     return OUTCOME_OK;
 }
+
+enum outcome system_money_places(PGconn *sql, unsigned *places)
+{
+    PGresult *result;
+    enum outcome outcome = sql_query(sql, "look up how money is written",
+                                     "SELECT scale('1'::money::numeric) AS places", 0, NULL, &result);
+
+    if (outcome == OUTCOME_OK)
+        *places = result_u32(result, 0, "places");
+    PQclear(result);
+    return outcome;
+}

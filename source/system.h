@@ -58,4 +58,7 @@ enum outcome system_await_prepared(PGconn *sql);
 /* Reads a timestamp as the server does; *when in microseconds since 1970, *now likewise. */
 enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_t *now);
 
+/* How many digits money has behind the point, by the session's lc_monetary. */
+enum outcome system_money_places(PGconn *sql, unsigned *places);
+
 #endif
