@@ -588,7 +588,11 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
         outcome = prepare_source(s, sql);
     if (outcome != OUTCOME_OK)
         return outcome;
-    decoder = new_decoder(s, sql);
+    if (handling_mode(&s->o->handling, (int)s->o->handling.decimals))
+        outcome = system_money_places(sql, &s->options.handling.money_places);
+    decoder = outcome == OUTCOME_OK ? new_decoder(s, sql) : NULL;
+    if (outcome != OUTCOME_OK)
+        return outcome;
     if (!decoder)
         return OUTCOME_MISUSED;
     pipeline_init(&s->pipeline, s->o, s->catalog, &s->delivery, &s->bounds, decoder,

@@ -12,6 +12,7 @@
 
 const struct handling handling_default = {
     .money_digits = 2,
+    .money_places = 2,
     .placeholder = PLACEHOLDER,
     .placeholder_len = sizeof PLACEHOLDER - 1,
 };

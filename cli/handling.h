@@ -39,7 +39,8 @@ struct handling {
     enum binary_mode binaries;
     enum hstore_mode hstores;
     bool unknown_as_bytes;   /* include.unknown.datatypes */
-    unsigned money_digits;   /* money.fraction.digits: how many digits are behind the point */
+    unsigned money_digits;   /* money.fraction.digits: how many are to be behind the point, */
+    unsigned money_places;   /* and how many the server writes there, by its lc_monetary */
     const char *placeholder; /* unavailable.value.placeholder, without hex:; UTF-8, may hold NULs */
     size_t placeholder_len;
 };

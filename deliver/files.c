@@ -17,6 +17,8 @@
 enum {
     WAITING_MAX = OUTPUT_HIGH_WATER, /* bytes, in the buffers of all files */
     BLOCKS_MAX = 4 * 1024 * 1024,    /* bytes, in the open blocks of all files */
+    KEPT_MAX = 4 * 1024 * 1024,      /* bytes, of memory in buffers that are empty */
+    KEPT_LEAST = 16 * 1024,          /* of each */
 };
 
 struct file {
@@ -403,10 +405,27 @@ static enum outcome close_marked(struct file *f)
     return OUTCOME_OK;
 }
 
-static enum outcome write_out(struct file *f)
+/* Memory does not grow with the number of files: of many, each keeps little. */
+static void shrink(const struct files *fs, struct file *f)
 {
+    size_t keep = KEPT_MAX / fs->n;
+
+    if (keep < KEPT_LEAST)
+        keep = KEPT_LEAST;
+    if (output_pending(&f->output) == 0)
+        buf_shrink(&f->output.pending, keep);
+    if (f->output.container)
+        container_shrink(f->output.container, keep);
+}
+
+static enum outcome write_out(const struct files *fs, struct file *f)
+{
+    enum outcome outcome;
+
     f->unsynced |= output_pending(&f->output) > 0;
-    return output_flush(&f->output);
+    outcome = output_flush(&f->output);
+    shrink(fs, f);
+    return outcome;
 }
 
 static enum outcome close_blocks(struct file *f)
@@ -435,13 +454,13 @@ static enum outcome relieve(struct files *fs)
     for (size_t i = 0; i < fs->n && outcome == OUTCOME_OK; i++) {
         outcome = close_blocks(fs->list[i]);
         if (outcome == OUTCOME_OK)
-            outcome = write_out(fs->list[i]);
+            outcome = write_out(fs, fs->list[i]);
         fs->list[i]->counted = extent(fs->list[i]);
     }
     return outcome;
 }
 
-static enum outcome add_to_block(struct file *f, unsigned records)
+static enum outcome add_to_block(const struct files *fs, struct file *f, unsigned records)
 {
     struct container *c = f->output.container;
     enum outcome outcome = OUTCOME_OK;
@@ -453,7 +472,7 @@ static enum outcome add_to_block(struct file *f, unsigned records)
     outcome = close_marked(f);
     if (outcome == OUTCOME_OK && container_is_full(c) && !output_close_all(&f->output))
         outcome = OUTCOME_FAILED;
-    return outcome == OUTCOME_OK ? write_out(f) : outcome;
+    return outcome == OUTCOME_OK ? write_out(fs, f) : outcome;
 }
 
 enum outcome files_added(struct files *fs, struct output *out, unsigned records)
@@ -466,7 +485,7 @@ enum outcome files_added(struct files *fs, struct output *out, unsigned records)
     if (now > f->counted)
         fs->waiting += now - f->counted;
     if (out->container)
-        outcome = add_to_block(f, records);
+        outcome = add_to_block(fs, f, records);
     f->counted = extent(f);
     if (outcome == OUTCOME_OK && fs->waiting >= (out->container ? BLOCKS_MAX : WAITING_MAX))
         outcome = relieve(fs);
@@ -534,12 +553,12 @@ static bool is_behind_mark(const struct file *f)
            (f->output.container && !container_is_empty(f->output.container));
 }
 
-static enum outcome accept_file(struct file *f)
+static enum outcome accept_file(const struct files *fs, struct file *f)
 {
     enum outcome outcome = close_marked(f);
 
     if (outcome == OUTCOME_OK)
-        outcome = write_out(f);
+        outcome = write_out(fs, f);
     if (outcome == OUTCOME_OK && f->unsynced)
         outcome = output_sync(&f->output);
     if (outcome != OUTCOME_OK)
@@ -556,7 +575,7 @@ enum outcome files_accept(struct files *fs)
 
     fs->owed = false;
     for (size_t i = 0; i < fs->n && outcome == OUTCOME_OK; i++) {
-        outcome = accept_file(fs->list[i]);
+        outcome = accept_file(fs, fs->list[i]);
         fs->owed |= is_behind_mark(fs->list[i]);
     }
     if (outcome == OUTCOME_OK)

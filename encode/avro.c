@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "encode/avro_name.h"
 #include "encode/avro_record.h"
 #include "encode/avro_schema.h"
 #include "encode/avro_value.h"
@@ -192,13 +193,38 @@ static void begin_anew(struct encoder *e)
     e->branches->settled = false;
 }
 
+/* Whether a schema is one of this envelope, which its first field tells, and of this server. */
+static bool is_ours(const struct encoder *e, const cJSON *schema)
+{
+    const char *first = e->o->envelope == ENVELOPE_FLINK   ? "row_kind"
+                        : e->o->envelope == ENVELOPE_PLAIN ? "op"
+                                                           : "before";
+    const cJSON *fields = cJSON_GetObjectItemCaseSensitive(schema, "fields");
+    const char *field = cJSON_GetStringValue(
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(fields, 0), "name"));
+    const char *namespace =
+        cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(schema, "namespace"));
+    struct buf server;
+    bool ours;
+
+    buf_init(&server, 64);
+    avro_add_name(&server, e->server);
+    buf_add_char(&server, '.');
+    ours = field && namespace && strcmp(field, first) == 0 &&
+           strncmp(namespace, server.data, server.len) == 0;
+    buf_release(&server);
+    return ours;
+}
+
 static bool adopt(struct encoder *e, const char *bytes, size_t len)
 {
     bool together;
     cJSON *all = avro_part(bytes, len, &together), *schema;
 
-    if (!all)
+    if (!all || !is_ours(e, all->child)) {
+        cJSON_Delete(all);
         return false;
+    }
     clear_branches(e->branches);
     while ((schema = cJSON_DetachItemFromArray(all, 0)) != NULL)
         add_to_branches(e->branches, schema);

@@ -262,6 +262,11 @@ bool container_has_marked(const struct container *c)
     return c->marked_count > 0;
 }
 
+void container_shrink(struct container *c, size_t cap)
+{
+    buf_shrink(&c->block, cap);
+}
+
 void container_forget(struct container *c)
 {
     c->block.len = c->marked_len;

@@ -67,6 +67,9 @@ static inline bool container_is_full(struct container *c)
 bool container_close_marked(struct container *c, struct buf *out);
 bool container_close_all(struct container *c, struct buf *out);
 
+/* Keeps no more than so much memory for blocks to come: where there are many containers. */
+void container_shrink(struct container *c, size_t cap);
+
 /* Takes back what was added since the mark and is in no closed block. */
 void container_forget(struct container *c);
 

@@ -294,7 +294,7 @@ static bool write_numeric_string(struct buf *b, const char *text, size_t len,
 /* ---- money ---- */
 
 /* A sign, the digits of an int8, a point and zeros before it. */
-enum { MONEY_DIGITS = 19, MONEY_ROOM = 48 };
+enum { MONEY_DIGITS = 19, MONEY_ROOM = 64 };
 
 /* '-', U+2212 as some locales have it, or parentheses around all. */
 static bool is_negative(const char *text, size_t len)
@@ -347,12 +347,32 @@ static size_t money_to_numeric(const char *text, size_t len, unsigned places,
     return (size_t)(p + (n - integer) - room);
 }
 
+/*
+ * Gives the numeric as many digits behind the point as are wanted: zeros more, or zeros less.  Its
+ * length, or 0 where others than zeros would get lost.
+ */
+static size_t give_places(char *numeric, size_t n, unsigned places, unsigned wanted)
+{
+    for (; places > wanted; places--)
+        if (numeric[--n] != '0')
+            return 0;
+    if (n > 0 && numeric[n - 1] == '.')
+        n--;
+    if (places == 0 && wanted > 0)
+        numeric[n++] = '.';
+    for (; places < wanted; places++)
+        numeric[n++] = '0';
+    return n;
+}
+
 static bool write_money(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     const struct handling *h = rule->handling;
     char numeric[MONEY_ROOM];
-    size_t n = money_to_numeric(text, len, h->money_digits, numeric);
+    size_t n = money_to_numeric(text, len, h->money_places, numeric);
 
+    if (n > 0)
+        n = give_places(numeric, n, h->money_places, h->money_digits);
     if (n == 0)
         return json_add_string(b, text, len);
     switch (handling_mode(h, (int)h->decimals)) {
