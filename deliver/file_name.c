@@ -133,7 +133,7 @@ static char *numbered(const struct buf *b, const char *pattern, unsigned number)
 {
     size_t at = b->len - extension_length(pattern);
 
-    return xasprintf("%.*s.%u%.*s", (int)at, b->data, number, (int)(b->len - at), b->data + at);
+    return xasprintf("%.*s_%u%.*s", (int)at, b->data, number, (int)(b->len - at), b->data + at);
 }
 
 char *file_name_make(const char *pattern, const struct file_name *n, unsigned number)

@@ -32,7 +32,7 @@ struct file_name {
 };
 
 /*
- * The name; number 0 gives it as it is, others put .1, .2 … in front of the pattern's extension: what
+ * The name; number 0 gives it as it is, others put _1, _2 … in front of the pattern's extension: what
  * follows the last dot that the pattern itself has behind its placeholders.  The caller frees it.
  */
 char *file_name_make(const char *pattern, const struct file_name *n, unsigned number);

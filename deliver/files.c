@@ -156,7 +156,7 @@ static enum outcome give_name(const char *partial, const char *path)
             break;
         }
         free(name);
-        name = xasprintf("%s.%u", path, i);
+        name = xasprintf("%s_%u", path, i);
     }
     if (outcome == OUTCOME_OK && !file_sync_folder(name))
         outcome = failed("sync the folder of", name);

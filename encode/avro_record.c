@@ -17,11 +17,13 @@ static void add_text(struct buf *b, const char *text)
 void avro_add_catalog_name(struct buf *b, const char *name)
 {
     size_t len = strlen(name);
-    bool good = scan_is_utf8(name, len);
 
-    avro_add_long(b, (int64_t)len);
-    for (size_t i = 0; i < len; i++)
-        buf_add_char(b, !good && (unsigned char)name[i] >= 0x80 ? '?' : name[i]);
+    avro_add_bytes(b, name, len);
+    if (scan_is_utf8(name, len))
+        return;
+    for (char *p = b->data + b->len - len; p < b->data + b->len; p++)
+        if ((unsigned char)*p >= 0x80)
+            *p = '?';
 }
 
 static void add_branch(struct buf *b, int64_t n)

@@ -1,6 +1,7 @@
 #include "encode/avro_value.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -335,13 +336,74 @@ static const char *number_text(struct buf *b, const char *text, size_t len)
     return copy;
 }
 
+/*
+ * Most numbers are short: an integer of 53 bits by a power of ten up to 22 is a quotient of two
+ * doubles that are exact, so rounded just once and right.  Of floats that is so for 24 bits and
+ * powers up to 10.  False when it is not one of these.
+ */
+#define SHORT_DIGITS 19
+
+static bool read_short(const char *text, size_t len, uint64_t *digits, size_t *places)
+{
+    size_t point = len;
+
+    *digits = 0;
+    if (len == 0 || len > SHORT_DIGITS || text[0] == '.' || text[len - 1] == '.' ||
+        (text[0] == '0' && len > 1 && text[1] != '.'))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned digit = (unsigned char)text[i] - (unsigned)'0';
+
+        if (digit < 10)
+            *digits = *digits * 10 + digit;
+        else if (text[i] == '.' && point == len)
+            point = i;
+        else
+            return false;
+    }
+    *places = point == len ? 0 : len - point - 1;
+    return true;
+}
+
+static bool read_short_double(const char *text, size_t len, double *value)
+{
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,
+                                    1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18};
+    size_t negative = len > 0 && *text == '-', places;
+    uint64_t digits;
+
+    if (FLT_EVAL_METHOD != 0 || !read_short(text + negative, len - negative, &digits, &places) ||
+        digits > UINT64_C(1) << 53)
+        return false;
+    *value = (double)digits / powers[places];
+    if (negative)
+        *value = -*value;
+    return true;
+}
+
+static bool read_short_float(const char *text, size_t len, float *value)
+{
+    static const float powers[] = {1e0F, 1e1F, 1e2F, 1e3F, 1e4F, 1e5F,
+                                   1e6F, 1e7F, 1e8F, 1e9F, 1e10F};
+    size_t negative = len > 0 && *text == '-', places;
+    uint64_t digits;
+
+    if (FLT_EVAL_METHOD != 0 || !read_short(text + negative, len - negative, &digits, &places) ||
+        digits > UINT64_C(1) << 24 || places > 10)
+        return false;
+    *value = (float)digits / powers[places];
+    if (negative)
+        *value = -*value;
+    return true;
+}
+
 static bool write_float(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
     const char *copy;
     float value;
 
     (void)rule;
-    if (!read_special(text, len, &value)) {
+    if (!read_short_float(text, len, &value) && !read_special(text, len, &value)) {
         copy = number_text(b, text, len);
         if (!copy)
             return false;
@@ -362,7 +424,7 @@ static bool write_double(struct buf *b, const char *text, size_t len, const stru
     (void)rule;
     if (read_special(text, len, &special)) {
         value = (double)special;
-    } else {
+    } else if (!read_short_double(text, len, &value)) {
         copy = number_text(b, text, len);
         if (!copy)
             return false;

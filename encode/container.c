@@ -275,26 +275,35 @@ void container_forget(struct container *c)
 
 /* ---- blocks ---- */
 
+/* The two numbers that a block begins with; returns their length. */
+static size_t put_head(char head[BLOCK_HEAD], uint64_t count, size_t size)
+{
+    return (size_t)(avro_put_long(avro_put_long(head, (int64_t)count), (int64_t)size) - head);
+}
+
 /* Behind room for the longest head, whose two numbers are not known before; then moved up to it. */
 static bool add_block(struct container *c, uint64_t count, size_t len, struct buf *out)
 {
     size_t start = out->len;
     const char *why = NULL;
     char head[BLOCK_HEAD];
-    size_t head_len;
-    size_t size;
+    size_t gap = BLOCK_HEAD, head_len, size;
 
+    /* What is not compressed has the size that it has, so nothing has to be moved. */
+    if (c->codec == CODEC_NULL)
+        gap = put_head(head, count, len);
     buf_reserve(out, BLOCK_HEAD + len + CONTAINER_SYNC);
-    out->len += BLOCK_HEAD;
+    out->len += gap;
     if (!codecs[c->codec].compress(c->block.data, len, out, &why)) {
         log_error("could not compress a block of %zu bytes: %s", len, why);
         out->len = start;
         return false;
     }
-    size = out->len - start - BLOCK_HEAD;
-    head_len = (size_t)(avro_put_long(avro_put_long(head, (int64_t)count), (int64_t)size) - head);
+    size = out->len - start - gap;
+    head_len = put_head(head, count, size);
     memcpy(out->data + start, head, head_len);
-    memmove(out->data + start + head_len, out->data + start + BLOCK_HEAD, size);
+    if (head_len != gap)
+        memmove(out->data + start + head_len, out->data + start + gap, size);
     out->len = start + head_len + size;
     buf_add(out, c->sync, sizeof c->sync);
     return true;

@@ -22,12 +22,7 @@
 
 static bool needs_quotes(const char *text, size_t len)
 {
-    if (len == 0)
-        return true;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] == ',' || text[i] == '"' || text[i] == '\n' || text[i] == '\r')
-            return true;
-    return false;
+    return len == 0 || scan_has_csv_mark(text, len);
 }
 
 static void add_quoted(struct buf *b, const char *text, size_t len)
@@ -35,11 +30,7 @@ static void add_quoted(struct buf *b, const char *text, size_t len)
     char *p = buf_reserve(b, 2 * len + 2);
 
     *p++ = '"';
-    for (size_t i = 0; i < len; i++) {
-        if (text[i] == '"')
-            *p++ = '"';
-        *p++ = text[i];
-    }
+    p = scan_copy_doubling_quotes(p, text, len);
     *p++ = '"';
     buf_written(b, p);
 }
@@ -81,7 +72,9 @@ static void begin(struct encoder *e, const struct transaction *t)
     if (t->commit_lsn)
         buf_add_u64(&x->head, t->commit_lsn);
     buf_add_char(&x->head, ',');
-    buf_printf(&x->tail, ",%u,", t->xid);
+    buf_add_char(&x->tail, ',');
+    buf_add_u64(&x->tail, t->xid);
+    buf_add_char(&x->tail, ',');
     if (t->commit_time)
         envelope_add_timestamp(&x->tail, t->commit_time);
     buf_add_char(&x->tail, ',');

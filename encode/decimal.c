@@ -177,6 +177,28 @@ bool decimal_scale(const char *text, size_t len, int *scale)
     return true;
 }
 
+/* The same where the digits fit into 64 bits with a sign, as nearly always. */
+static void add_small(struct buf *b, const struct number *number, size_t places)
+{
+    uint64_t n = 0, magnitude;
+    size_t nbytes, i;
+    char *p;
+
+    for (i = 0; i < number->integer_len; i++)
+        n = n * 10 + (uint64_t)(number->integer[i] - '0');
+    for (i = 0; i < number->fraction_len; i++)
+        n = n * 10 + (uint64_t)(number->fraction[i] - '0');
+    for (; i < places; i++)
+        n *= 10;
+    n = number->negative ? 0 - n : n;
+    magnitude = n >> 63 ? ~n : n;
+    nbytes = magnitude ? (size_t)(64 - __builtin_clzll(magnitude)) / 8 + 1 : 1;
+    p = buf_reserve(b, nbytes);
+    for (i = nbytes; i-- > 0;)
+        *p++ = (char)(unsigned char)(n >> i * 8);
+    buf_written(b, p);
+}
+
 bool decimal_add(struct buf *b, const char *text, size_t len, int scale)
 {
     uint64_t small[SMALL];
@@ -187,6 +209,10 @@ bool decimal_add(struct buf *b, const char *text, size_t len, int scale)
     if (!read_number(text, len, &number) || !fit(&number, scale))
         return false;
     ndigits = number.integer_len + (scale > 0 ? (size_t)scale : 0);
+    if (ndigits < CHUNK) {
+        add_small(b, &number, scale > 0 ? (size_t)scale : 0);
+        return true;
+    }
     nwords = ndigits / CHUNK + 1;
     if (nwords > SMALL)
         a.words = xcalloc(nwords, sizeof *a.words);

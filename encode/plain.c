@@ -12,6 +12,14 @@
 #include "encode/envelope.h"
 #include "encode/value.h"
 
+/* The lowest digits of n, with zeros in front. */
+static char *put_digits(char *p, unsigned n, int digits)
+{
+    for (int i = digits; i-- > 0; n /= 10)
+        p[i] = (char)('0' + n % 10);
+    return p + digits;
+}
+
 void envelope_add_timestamp(struct buf *b, usec_t when)
 {
     int64_t second = when / USEC_PER_SEC - (when % USEC_PER_SEC < 0);
@@ -26,10 +34,29 @@ void envelope_add_timestamp(struct buf *b, usec_t when)
     int64_t mp = (5 * doy + 2) / 153;
     int64_t month = mp < 10 ? mp + 3 : mp - 9;
 
-    buf_printf(b, "%04lld-%02d-%02dT%02d:%02d:%02d.%06dZ",
-               (long long)(yoe + era * 400 + (month <= 2)), (int)month,
-               (int)(doy - (153 * mp + 2) / 5 + 1), (int)(of_day / 3600), (int)(of_day / 60 % 60),
-               (int)(of_day % 60), (int)(when - second * USEC_PER_SEC));
+    int64_t year = yoe + era * 400 + (month <= 2);
+    char *p;
+
+    if (year < 0 || year > 9999) {
+        buf_printf(b, "%04lld", (long long)year);
+        p = buf_reserve(b, 32);
+    } else {
+        p = put_digits(buf_reserve(b, 32), (unsigned)year, 4);
+    }
+    *p++ = '-';
+    p = put_digits(p, (unsigned)month, 2);
+    *p++ = '-';
+    p = put_digits(p, (unsigned)(doy - (153 * mp + 2) / 5 + 1), 2);
+    *p++ = 'T';
+    p = put_digits(p, (unsigned)(of_day / 3600), 2);
+    *p++ = ':';
+    p = put_digits(p, (unsigned)(of_day / 60 % 60), 2);
+    *p++ = ':';
+    p = put_digits(p, (unsigned)(of_day % 60), 2);
+    *p++ = '.';
+    p = put_digits(p, (unsigned)(when - second * USEC_PER_SEC), 6);
+    *p++ = 'Z';
+    buf_written(b, p);
 }
 
 static void add_timestamp(struct buf *b, usec_t when)

@@ -137,29 +137,113 @@ static inline size_t scan_copy_non_ascii(char *p, const char *s, size_t n)
     return i;
 }
 
+/* Whether any of n bytes is beyond ASCII; the last words overlap the ones before. */
+static inline bool scan_has_non_ascii(const char *s, size_t n)
+{
+    uint64_t all = 0, word = 0;
+
+    if (n >= 8) {
+        for (size_t i = 0; i < n - 8; i += 8) {
+            memcpy(&word, s + i, 8);
+            all |= word;
+        }
+        memcpy(&word, s + n - 8, 8);
+        return ((all | word) & UINT64_C(0x8080808080808080)) != 0;
+    }
+    if (n >= 4) {
+        uint32_t first, last;
+
+        memcpy(&first, s, 4);
+        memcpy(&last, s + n - 4, 4);
+        return ((first | last) & 0x80808080u) != 0;
+    }
+    for (size_t i = 0; i < n; i++)
+        all |= (unsigned char)s[i];
+    return (all & 0x80) != 0;
+}
+
 /* Whether all n bytes are well-formed UTF-8. */
 static inline bool scan_is_utf8(const char *s, size_t n)
 {
     size_t i = 0;
 
+    if (!scan_has_non_ascii(s, n))
+        return true;
     while (i < n) {
-        uint64_t word;
-        size_t length = 1;
+        size_t length = (unsigned char)s[i] < 0x80 ? 1 : scan_utf8_length(s + i, n - i);
 
-        if (n - i >= 8) {
-            memcpy(&word, s + i, 8);
-            if (!(word & UINT64_C(0x8080808080808080))) {
-                i += 8;
-                continue;
-            }
-        }
-        if ((unsigned char)s[i] >= 0x80)
-            length = scan_utf8_length(s + i, n - i);
         if (length == 0)
             return false;
         i += length;
     }
     return true;
+}
+
+/* What makes a cell of CSV one that needs quotes. */
+static inline bool scan_is_csv_mark(char c)
+{
+    return c == ',' || c == '"' || c == '\n' || c == '\r';
+}
+
+#ifdef SCAN_SSE2
+static inline bool scan_has_csv_mark_16(const char *s)
+{
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)s);
+    __m128i comma = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(','));
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i feed = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n'));
+    __m128i back = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r'));
+
+    return _mm_movemask_epi8(
+               _mm_or_si128(_mm_or_si128(comma, quote), _mm_or_si128(feed, back))) != 0;
+}
+#endif
+
+static inline bool scan_has_csv_mark(const char *s, size_t n)
+{
+    size_t i = 0;
+
+#ifdef SCAN_SSE2
+    for (; n - i >= 16; i += 16)
+        if (scan_has_csv_mark_16(s + i))
+            return true;
+    if (i > 0)
+        return i < n && scan_has_csv_mark_16(s + n - 16);
+#endif
+    for (; i < n; i++)
+        if (scan_is_csv_mark(s[i]))
+            return true;
+    return false;
+}
+
+/* Copies all n bytes with double quotes doubled; p has room for 2 * n.  Returns the end. */
+static inline char *scan_copy_doubling_quotes(char *p, const char *s, size_t n)
+{
+    size_t i = 0;
+
+#ifdef SCAN_SSE2
+    while (n - i >= 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(s + i));
+        unsigned quotes =
+            (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
+        size_t clean = quotes ? (size_t)__builtin_ctz(quotes) : 16;
+
+        _mm_storeu_si128((__m128i *)(void *)p, bytes);
+        p += clean;
+        i += clean;
+        if (quotes) {
+            *p++ = '"';
+            *p++ = '"';
+            i++;
+        }
+    }
+#endif
+    for (; i < n; i++) {
+        if (s[i] == '"')
+            *p++ = '"';
+        *p++ = s[i];
+    }
+    return p;
 }
 
 #endif

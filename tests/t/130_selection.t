@@ -254,8 +254,8 @@ $r = capture(qw(-S id -t keyed|bare --replica-identity=nothing));
 $r->exited(0, '--replica-identity=nothing');
 is($identities->(), 'Odd "one:d bare:n keyed:n p1:d', 'is done');
 is(join(' ', sort $r->err =~ /^cdcdump: warning: table (\S+) has no replica identity/mg), 'public.bare public.keyed', 'and warned about');
-sql('CREATE PUBLICATION some FOR TABLE bare, p');
-$r = capture(qw(-S some --publication=some --publication-mode=existing --replica-identity=full));
+sql('CREATE PUBLICATION few FOR TABLE bare, p');
+$r = capture(qw(-S few --publication=few --publication-mode=existing --replica-identity=full));
 is($said->($r), join("\n", map { "ALTER TABLE $_ REPLICA IDENTITY FULL" } qw(public.bare public.p public.p1)), 'a publication that exists: of its tables alone');
 is($identities->(), 'Odd "one:d bare:f keyed:n p1:f', 'and only of those');
 

@@ -123,16 +123,18 @@ static void test_numbers(void)
 {
     struct file_name n = shop;
 
-    is_name("{table}.csv", &shop, 1, "orders.1.csv");
-    is_name("{table}.csv", &shop, 4294967295u, "orders.4294967295.csv");
-    is_name("{table}.csv.gz", &shop, 2, "orders.csv.2.gz");
-    is_name("{table}", &shop, 1, "orders.1");
-    is_name("a.b/{table}", &shop, 1, "a.b/orders.1");
-    is_name("a/.{table}", &shop, 1, "a/.orders.1");
-    is_name(".{table}", &shop, 1, ".orders.1");
-    is_name("{schema}.{table}", &shop, 3, "public.3.orders");
+    is_name("{table}.csv", &shop, 1, "orders_1.csv");
+    is_name("{table}.csv", &shop, 4294967295u, "orders_4294967295.csv");
+    is_name("{table}.csv.gz", &shop, 2, "orders.csv_2.gz");
+    is_name("{table}", &shop, 1, "orders_1");
+    is_name("a.b/{table}", &shop, 1, "a.b/orders_1");
+    is_name("a/.{table}", &shop, 1, "a/.orders_1");
+    is_name(".{table}", &shop, 1, ".orders_1");
+    is_name("{schema}.{table}", &shop, 3, "public.orders_3");
+    is_name("{topic}", &shop, 2, "shop.public.orders_2");
+    is_name("{table}.d/{lsn}x.y", &shop, 1, "orders.d/00000000016B3748x_1.y");
     n.table = "a.b";
-    is_name("{table}", &n, 1, "a.1.b");
+    is_name("{table}", &n, 1, "a.b_1");
 }
 
 static void is_unknown(const char *pattern, const char *expected)
