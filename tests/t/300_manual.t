@@ -69,9 +69,9 @@ sub manual_examples {
 # The code blocks of two sections; crontab lines without their times.
 sub readme_examples {
     my @examples;
-    my ($sections) = slurp("$Cdc::TOP/README.md") =~ /^## Rows first.*?\n(.*?^## Five examples.*?)^## /ms;
+    my ($sections) = slurp("$Cdc::TOP/README.md") =~ /^## Rows first.*?\n(.*?^## Seven examples.*?)^## /ms;
     for my $block ($sections =~ /^```\n(.*?)^```/msg) {
-        $block =~ s/\|\n\s+/| /g;
+        $block =~ s/(\||&&)\n\s+/$1 /g;
         push @examples, map { s{^\*/10 \* \* \* \*\s+}{}r } split /\n/, $block;
     }
     return @examples;
@@ -79,8 +79,14 @@ sub readme_examples {
 
 my @manual = manual_examples();
 my @readme = readme_examples();
-is(scalar @manual, 9, 'examples in the manual');
-is(scalar @readme, 9, 'examples in README.md');
+is(scalar @manual, 12, 'examples in the manual');
+is(scalar @readme, 11, 'examples in README.md');
+
+# The files that an example writes; of a name with placeholders all that there are.
+sub written ($line) {
+    my ($file) = $line =~ /(?:>>|-f) '?([^\s']+)/ or return;
+    return glob "$work/" . $file =~ s/\{\w+\}/*/gr;
+}
 
 sub try ($line, $where) {
     my $goes_on = $line =~ /--state (\S+)/ && -e "$work/$1";
@@ -93,8 +99,7 @@ sub try ($line, $where) {
         is_deeply($pg->query('warehouse', $all), $pg->query('shop', $all), '… and loads the table');
         return;
     }
-    my ($file) = $line =~ /(?:>>|-f) (\S+)/;
-    my $out = $r->{out} . ($file ? slurp("$work/$file") : '');
+    my $out = join '', $r->{out}, map { /\.avro\z/ ? `avrocat '$_'` : slurp($_) } written($line);
     like($out, $line =~ /jq .lsn/ ? qr{"[0-9A-F]+/[0-9A-F]+"} : qr/\b(?:Better|Test) Product $id\b/,
         '… and gives what was changed') or diag("$r->{out}$r->{err}");
     if (reads_rows($line) && !$goes_on) {
