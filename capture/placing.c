@@ -115,7 +115,7 @@ static enum outcome adopt(struct placing *pl, struct output *out)
     if (outcome != OUTCOME_OK || output_end(out) != len)
         return outcome;
     encoder_begin_anew(pl->encoder);
-    return output_cut(out, 0);
+    return delivery_empty_output(pl->delivery);
 }
 
 /* ---- one output ---- */

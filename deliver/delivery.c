@@ -314,6 +314,20 @@ enum outcome delivery_settle(struct delivery *d)
     return outcome == OUTCOME_OK ? delivery_accept(d) : outcome;
 }
 
+/* The state file first: whatever the next run finds behind it then is not accepted. */
+enum outcome delivery_empty_output(struct delivery *d)
+{
+    struct ledger_entry entry = {.end = 0, .position = d->recorded};
+    enum outcome outcome = record(d, &entry);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    d->ledger = (struct ledger){0};
+    d->boundary = 0;
+    ledger_add(&d->ledger, 0, &d->emitted);
+    return output_cut(&d->output, 0);
+}
+
 /* ---- ending, rotating ---- */
 
 /* The end of the line that has begun to leave: half a record would spoil the reader's last line. */

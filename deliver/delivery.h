@@ -89,6 +89,12 @@ enum outcome delivery_accept(struct delivery *d);
 enum outcome delivery_settle(struct delivery *d);
 
 /*
+ * A regular file that holds nothing but what it begins with is emptied, so that it can begin with
+ * something else.  Before its first record.
+ */
+enum outcome delivery_empty_output(struct delivery *d);
+
+/*
  * The run ends here: an unfinished transaction is taken back as far as it has not left, a file
  * down to the last whole one.
  */

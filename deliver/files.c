@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,8 @@ struct files *files_new(const struct options *o, struct state *s, const char *st
     fs->o = o;
     fs->state = s;
     fs->state_path = state_path;
+    /* blocks and buffers of many files come and go: what is given back is not to leave holes */
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024);
     /* two descriptors for each file: the default of 1024 is soon used up */
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
@@ -144,6 +147,17 @@ static bool rename_new(const char *from, const char *to)
     return rename(from, to) == 0;
 }
 
+/* The name with a number in front of its extension, as file_name.h has it, if it has one. */
+static char *numbered(const char *path, unsigned number)
+{
+    const char *slash = strrchr(path, '/');
+    const char *dot = strrchr(slash ? slash : path, '.');
+
+    if (!dot || (slash && dot == slash + 1))
+        dot = path + strlen(path);
+    return xasprintf("%.*s_%u%s", (int)(dot - path), path, number, dot);
+}
+
 /* Somebody may have put a file of the complete one's name there meanwhile. */
 static enum outcome give_name(const char *partial, const char *path)
 {
@@ -156,7 +170,7 @@ static enum outcome give_name(const char *partial, const char *path)
             break;
         }
         free(name);
-        name = xasprintf("%s_%u", path, i);
+        name = numbered(path, i);
     }
     if (outcome == OUTCOME_OK && !file_sync_folder(name))
         outcome = failed("sync the folder of", name);
@@ -225,10 +239,15 @@ static enum outcome recover(const struct accepted_file *a)
     struct stat st;
     enum outcome outcome = OUTCOME_OK;
 
-    if (lstat(partial, &st) == 0 && S_ISREG(st.st_mode))
-        outcome = recover_partial(a, partial, (uint64_t)st.st_size);
-    else if (a->length > 0 && !a->complete && !(stat(a->path, &st) == 0 && is_of(&st, a)))
+    if (lstat(partial, &st) == 0 && S_ISREG(st.st_mode)) {
+        bool other = a->inode != 0 && !is_of(&st, a);
+
+        /* somebody else's by now, where nothing of ours is to be there any more */
+        if (!other || (a->length > 0 && !a->complete))
+            outcome = recover_partial(a, partial, (uint64_t)st.st_size);
+    } else if (a->length > 0 && !a->complete && !(stat(a->path, &st) == 0 && is_of(&st, a))) {
         outcome = refuse(partial, "it is missing");
+    }
     free(partial);
     return outcome;
 }
