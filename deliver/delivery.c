@@ -137,7 +137,7 @@ static enum outcome check_not_missing(const struct delivery *d, const struct opt
 static enum outcome open_files(struct delivery *d, const struct options *o)
 {
     const struct accepted_file *accepted = &d->state.output;
-    enum outcome outcome = files_recover(&d->state);
+    enum outcome outcome = files_recover(&d->state, d->state_path);
 
     if (outcome != OUTCOME_OK || !o->many_files)
         return outcome;
@@ -148,6 +148,17 @@ static enum outcome open_files(struct delivery *d, const struct options *o)
     if (outcome == OUTCOME_OK)
         d->files = files_new(o, &d->state, d->state_path);
     return outcome;
+}
+
+/* Bytes that are no text do a terminal no good. */
+static enum outcome use_container(struct delivery *d, const struct options *o)
+{
+    if (isatty(d->output.fd)) {
+        log_error("Avro is not written to a terminal");
+        log_hint("Redirect standard output, pipe it into a program that reads Avro, or use -f.");
+        return OUTCOME_MISUSED;
+    }
+    return output_use_container(&d->output, o->codec) ? OUTCOME_OK : OUTCOME_FAILED;
 }
 
 enum outcome delivery_open_output(struct delivery *d, const struct options *o)
@@ -165,8 +176,8 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
         outcome = output_open(&d->output, o->file);
     if (outcome == OUTCOME_OK)
         outcome = choose_mode(d, o);
-    if (outcome == OUTCOME_OK && o->format == FORMAT_AVRO && !output_use_container(&d->output, o->codec))
-        outcome = OUTCOME_FAILED;
+    if (outcome == OUTCOME_OK && o->format == FORMAT_AVRO)
+        outcome = use_container(d, o);
     if (outcome == OUTCOME_OK && accepted->path)
         outcome = is_same_file(&d->output, accepted) ? continue_output(&d->output, accepted)
                                                      : check_name(&d->output, accepted);

@@ -193,19 +193,33 @@ static enum outcome refuse(const char *path, const char *what)
     return OUTCOME_MISUSED;
 }
 
-/* Cuts the file back to what was accepted of it, after a look whether that is as it was. */
-static enum outcome cut_back(const struct accepted_file *a, const char *partial, uint64_t size)
+static enum outcome remove_partial(const char *partial)
+{
+    if (unlink(partial) != 0 && errno != ENOENT)
+        return failed("remove", partial);
+    return file_sync_folder(partial) ? OUTCOME_OK : failed("sync the folder of", partial);
+}
+
+/* Whether the file begins with what was accepted; it may have been restored as another one. */
+static bool fits(const struct output *out, const struct accepted_file *a)
+{
+    uint32_t crc;
+
+    return out->offset >= a->length &&
+           (!a->has_crc || (output_check_value(out, a->length, &crc) && crc == a->crc));
+}
+
+/* Cuts the file back to what was accepted; *ours: it is to get its name. */
+static enum outcome cut_back(const struct accepted_file *a, const char *partial, bool *ours)
 {
     struct output out;
-    uint32_t crc;
     enum outcome outcome = output_open(&out, partial);
 
-    if (outcome == OUTCOME_OK && size < a->length)
-        outcome = refuse(partial, "it is shorter than what was accepted");
-    else if (outcome == OUTCOME_OK && a->has_crc &&
-             (!output_check_value(&out, a->length, &crc) || crc != a->crc))
-        outcome = refuse(partial, "its accepted part has been changed");
-    if (outcome == OUTCOME_OK && size > a->length) {
+    *ours = outcome == OUTCOME_OK && fits(&out, a);
+    if (outcome == OUTCOME_OK && !*ours && !a->complete)
+        outcome = refuse(partial, out.offset < a->length ? "it is shorter than what was accepted"
+                                                         : "its accepted part has been changed");
+    if (*ours && out.offset > a->length) {
         log_notice("cutting output file \"%s\" back to the %llu bytes that were accepted", partial,
                    (unsigned long long)a->length);
         outcome = output_cut(&out, a->length);
@@ -214,52 +228,57 @@ static enum outcome cut_back(const struct accepted_file *a, const char *partial,
     return outcome;
 }
 
-static enum outcome remove_partial(const char *partial)
+/*
+ * What is there of one file.  A complete one may have been taken away by its reader, and others may
+ * use its name since.
+ */
+static enum outcome look_at(const struct accepted_file *a, const char *partial, bool *ours)
 {
-    if (unlink(partial) != 0 && errno != ENOENT)
-        return failed("remove", partial);
-    return file_sync_folder(partial) ? OUTCOME_OK : failed("sync the folder of", partial);
-}
-
-/* What was accepted goes with the file, also where it has been restored as another one. */
-static enum outcome recover_partial(const struct accepted_file *a, const char *partial,
-                                    uint64_t size)
-{
-    enum outcome outcome;
-
-    if (a->length == 0)
-        return remove_partial(partial);
-    outcome = cut_back(a, partial, size);
-    return outcome == OUTCOME_OK ? give_name(partial, a->path) : outcome;
-}
-
-static enum outcome recover(const struct accepted_file *a)
-{
-    char *partial = partial_of(a->path);
     struct stat st;
-    enum outcome outcome = OUTCOME_OK;
+    bool there;
 
-    if (lstat(partial, &st) == 0 && S_ISREG(st.st_mode)) {
-        bool other = a->inode != 0 && !is_of(&st, a);
-
-        /* somebody else's by now, where nothing of ours is to be there any more */
-        if (!other || (a->length > 0 && !a->complete))
-            outcome = recover_partial(a, partial, (uint64_t)st.st_size);
-    } else if (a->length > 0 && !a->complete && !(stat(a->path, &st) == 0 && is_of(&st, a))) {
-        outcome = refuse(partial, "it is missing");
-    }
-    free(partial);
-    return outcome;
+    *ours = false;
+    if (a->inode != 0 && stat(a->path, &st) == 0 && is_of(&st, a))
+        return OUTCOME_OK; /* it has its name */
+    there = lstat(partial, &st) == 0 && S_ISREG(st.st_mode);
+    if (a->length == 0)
+        return there && (a->inode == 0 || is_of(&st, a)) ? remove_partial(partial) : OUTCOME_OK;
+    if (there)
+        return cut_back(a, partial, ours);
+    return a->complete ? OUTCOME_OK : refuse(partial, "it is missing");
 }
 
-enum outcome files_recover(struct state *s)
+/* From here on nothing that is missing matters any more. */
+static enum outcome call_complete(struct state *s, const char *state_path)
 {
+    for (size_t i = 0; i < s->nfiles; i++)
+        s->files[i].complete = true;
+    return state_path ? state_save(s, state_path) : OUTCOME_OK;
+}
+
+enum outcome files_recover(struct state *s, const char *state_path)
+{
+    bool *ours = xcalloc(s->nfiles + 1, sizeof *ours);
     enum outcome outcome = OUTCOME_OK;
 
-    for (size_t i = 0; i < s->nfiles && outcome == OUTCOME_OK; i++)
-        outcome = recover(&s->files[i]);
+    for (size_t i = 0; i < s->nfiles && outcome == OUTCOME_OK; i++) {
+        char *partial = partial_of(s->files[i].path);
+
+        outcome = look_at(&s->files[i], partial, &ours[i]);
+        free(partial);
+    }
+    if (outcome == OUTCOME_OK && s->nfiles > 0)
+        outcome = call_complete(s, state_path);
+    for (size_t i = 0; i < s->nfiles && outcome == OUTCOME_OK; i++) {
+        char *partial = partial_of(s->files[i].path);
+
+        if (ours[i])
+            outcome = give_name(partial, s->files[i].path);
+        free(partial);
+    }
     if (outcome == OUTCOME_OK)
         state_clear_files(s);
+    free(ours);
     return outcome;
 }
 

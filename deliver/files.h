@@ -22,9 +22,9 @@ struct files;
 
 /*
  * Completes what an earlier run has left.  The state then names no files; that is the caller's to
- * save.
+ * save.  state_path: where it is saved before, NULL = nowhere.
  */
-enum outcome files_recover(struct state *s);
+enum outcome files_recover(struct state *s, const char *state_path);
 
 /* Borrows all.  state_path: NULL = there is no state file, and a crash leaves partial files behind. */
 struct files *files_new(const struct options *o, struct state *s, const char *state_path);
