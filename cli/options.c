@@ -551,6 +551,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
         result = parse_operands(&p, argc, argv);
     if (result == OPTIONS_RUN && !parsed_check(&p))
         result = usage_error();
+    free(p.settings.items);
     log_set_level(p.quiet ? LOG_QUIET : p.verbose ? LOG_VERBOSE : LOG_NORMAL);
     *o = p.o;
     return result;

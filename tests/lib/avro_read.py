@@ -7,7 +7,8 @@ that is the same number, decimals with all digits of their scale, bytes in hexad
 times as ISO 8601 (24:00:00 and years that Python does not have are worked out here).  Unions are
 the value in them; a record in a union that is the file's schema has its full name as "_type".
 
---avrocat: bytes end before the first that is zero, and decimals are such bytes, as avrocat has them.
+--avrocat: bytes end before the first that is zero, decimals are such bytes, and a zero has no sign,
+as avrocat has them.
 
 What is no whole file ends it with a message and status 1, after the records that precede that.
 """
@@ -91,6 +92,8 @@ def text_of(value, schema):
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float):
+        if value == 0 and Reader.avrocat:
+            return "0"
         return number(value, *((9, "<f") if schema.type == "float" else (17, "<d")))
     if isinstance(value, int) and not isinstance(value, bool):
         # the one logical type that this library does not know

@@ -7,11 +7,11 @@ use CdcTest;
 use CdcTest::Kafka;
 use CdcTest::Records qw(record);
 use CdcTest::Workload;
-use Encode qw(decode_utf8 encode_utf8);
-use List::Util qw(first max sum0 uniq);
+use Encode qw(decode_utf8);
+use List::Util qw(first uniq);
 use MIME::Base64 qw(decode_base64);
 use Math::BigInt;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(sleep);
 
 my $missing = CdcTest::Kafka::missing();
 skip_all_without($missing eq '', $missing);
@@ -273,22 +273,23 @@ sub check_lives ($name, $decode, @messages) {
     my $body = "é\n" x 225_000;
     is(scalar(grep { record($_->{value})->{row}{body} eq $body . record($_->{key})->{no} } @messages), 3, 'big: with all of their text');
 
-    # One that is longer than kcat takes unless told to: it reads no further, so nothing is lost.
+    # One that is longer than kcat takes unless told to: it reads no further.
     $pg->sql('shop', q(INSERT INTO big VALUES (4, 'short'); INSERT INTO big VALUES (5, repeat('x', 1200000)); INSERT INTO big VALUES (6, 'short')));
     my ($c, $kcat) = pipeline('big', $topic, \@args);
     $kcat->exited(1, 'too big: kcat ends');
     like($kcat->err, qr/too large/, 'too big: and says why');
     $c->wait->signaled('PIPE', 'too big: so does cdcdump');
     through('too big: with a larger limit', 'big', $topic, \@args, kcat => ['-X', 'message.max.bytes=2000000']);
+    # The one before it may have gone with kcat, which had read it.
     my %at = map { (record($_->{key})->{no} => $_->{value}) } $kafka->messages($topic);
-    is(join(' ', map { $_ . ':' . length record($at{$_} // '{}')->{row}{body} // '' } 4 .. 6), '4:5 5:1200000 6:5', 'too big: all are there then');
+    is(join(' ', map { $_ . ':' . length(record($at{$_} // '{}')->{row}{body} // '') } 5, 6), '5:1200000 6:5', 'too big: it is there then');
 }
 
 # ---- kills ----
 
 # A backlog, and the lines that an undisturbed run makes of it.
 $pg->sql('shop', "SELECT pg_create_logical_replication_slot('base', 'pgoutput')");
-$pg->sql('shop', CdcTest::Workload::work($_, 700)) for 3, 4;
+$pg->sql('shop', CdcTest::Workload::work($_, 1800)) for 3, 4;
 my $end = $pg->sql('shop', 'SELECT pg_current_wal_insert_lsn()');
 
 sub copy_slot ($name) {
@@ -311,12 +312,16 @@ sub commit_of ($line) { return $line =~ /"commit_lsn":"([^"]+)"/ ? lsn_num($1) :
 my @slow = ('-X', 'queue.buffering.max.messages=200', '-X', 'queue.buffering.max.ms=1');
 sub slowly ($ms) { $kafka->rtt($ms) if $kafka->is_mock }
 
-# A pipeline of which one is killed once the position has moved; false when it came to its end before.
-sub kill_one ($name, $topic, $which) {
+# A pipeline of which one is killed once the position has moved, and some time after that; false when
+# it came to its end before.
+sub kill_one ($name, $topic, $which, $pause = 0) {
     my $before = saved_lsn($name);
+    slowly(100);
     my ($c, $kcat) = pipeline($name, $topic, \@to_end, kcat => \@slow);
     wait_until(sub { saved_lsn($name) > $before || !$c->running }, 60, "a position of $name");
+    sleep $pause;
     my $hit = ($which eq 'kcat' ? $kcat : $c)->kill('KILL');
+    slowly(0);
     my $r = $c->wait;
     $kcat->wait;
     return ($hit && ($which eq 'kcat' ? defined $r->signal : ($r->signal // 0) == 9), $r);
@@ -332,10 +337,8 @@ sub until_hit ($name, $round) {
 }
 
 until_hit('killed', sub ($topic) {
-    slowly(100);
     my $hits = 0;
-    for (1 .. 3) { $hits += (kill_one('killed', $topic, 'cdcdump'))[0] }
-    slowly(0);
+    for my $n (0 .. 2) { $hits += (kill_one('killed', $topic, 'cdcdump', $n * 0.3))[0] }
     return 0 unless $hits;
     through('killed: the run after the kills', 'killed', $topic, \@to_end);
     my @messages = $kafka->messages($topic);
@@ -343,7 +346,7 @@ until_hit('killed', sub ($topic) {
     my @torn = grep { !$want{ line_of($_) } } @messages;
     my @wrong = grep { my $torn = defined $_->{key} ? line_of($_) : $_->{value}; !grep { index($_, $torn) == 0 } @lines } @torn;
     none([map { line_of($_) } @wrong], 'killed: no other messages but pieces of lines');
-    cmp_ok(@torn, '<=', $hits, "killed: at most one a kill ($hits kills)");
+    cmp_ok(@torn, '<=', $hits, 'killed: at most one a kill') and note(@torn . " pieces, $hits kills");
     my @whole = grep { $want{ line_of($_) } } @messages;
     my %got = map { (line_of($_) => 1) } @whole;
     none([grep { !$got{$_} } @lines], 'killed: every message at least once');
@@ -354,9 +357,7 @@ until_hit('killed', sub ($topic) {
 
 # What kcat has read is accepted: of that, what it had not sent is lost with it, and nothing else.
 until_hit('reader', sub ($topic) {
-    slowly(100);
     my ($hit, $r) = kill_one('reader', $topic, 'kcat');
-    slowly(0);
     return 0 unless $hit;
     $r->signaled('PIPE', 'kcat killed: cdcdump ends by SIGPIPE');
     my $position = saved_lsn('reader');
@@ -370,47 +371,78 @@ until_hit('reader', sub ($topic) {
     return 1;
 });
 
-# By way of a file nothing is lost, whoever is killed: it is emptied when kcat has delivered all of it.
+# By way of files nothing is lost, whoever is killed: a file goes when kcat has delivered all of it.
 {
     my $spool = "$dir/spool";
-    my $topic = $kafka->topic('spooled', 4);
-    my @args = (@keyed, qw(-m never -e plain -q -f), $spool);
+    my @tables = qw(item pair odd log typed);
+    my @args = (@keyed, qw(-m initial -T big -e plain -f), "$spool/{topic}/{lsn}");
+    my %topic = map { ("shop.public.$_" => $kafka->topic("shop.public.$_", 4)) } @tables;
+    my %got;
     my $spooled = sub ($what) {
         Cdc->run(server => $pg, db => 'shop', args => args('spooled', @args, -E => 'now'))->exited(0, "spooled: $what");
+        is(scalar(grep { /\.partial\z/ } glob "$spool/*/*"), 0, "spooled: $what: every file is whole");
     };
-    copy_slot('spooled');
+    my $topic_of = sub ($file) { return $topic{ ($file =~ m{([^/]+)/[^/]+\z})[0] } // die "a topic nobody expects: $file\n" };
+    my $send_all = sub ($what, @kcat) {
+        my @files = sort grep { -s } glob "$spool/*/*";
+        my $failed = 0;
+        for my $file (@files) {
+            my $kcat = $kafka->producer($topic_of->($file), from => $file, args => \@kcat)->wait;
+            if ($kcat->{process}->exit // 1) { $failed++; diag($kcat->err) }
+            $got{ $topic_of->($file) }{$_}++ for split /\n/, slurp($file);
+            unlink $file;
+        }
+        ok(@files && !$failed, "spooled: $what");
+    };
+    $spooled->('rows');
+    $send_all->('rows are delivered');
+    $pg->sql('shop', CdcTest::Workload::work(5, 300));
     for (1 .. 2) {
-        my $c = Cdc->start(server => $pg, db => 'shop', args => args('spooled', @args, '--status-interval' => 0.02, -E => $end));
-        my $from = -s $spool // 0;
-        wait_until(sub { (-s $spool // 0) > $from || !$c->running }, 60, 'some output');
+        my $c = Cdc->start(server => $pg, db => 'shop', args => args('spooled', @args, '--status-interval' => 0.02));
+        wait_until(sub { (grep { -s } glob "$spool/*/*.partial") || !$c->running }, 60, 'some output');
         $c->kill('KILL');
-        $c->wait;
+        $c->wait->signaled('KILL', 'spooled: cdcdump is killed');
     }
-    $spooled->('cdcdump after kills');
+    $pg->sql('shop', CdcTest::Workload::work(6, 300));
+    $spooled->('after kills');
+    my ($longest) = sort { -s $b <=> -s $a } glob "$spool/*/*";
     slowly(100);
-    my $kcat = $kafka->producer($topic, from => $spool, args => [@slow, qw(-v -v)]);
+    my $kcat = $kafka->producer($topic_of->($longest), from => $longest, args => [@slow, qw(-v -v)]);
     wait_until(sub { !$kcat->running || $kcat->err =~ /delivered to partition/ }, 60, 'a message');
     ok($kcat->kill('KILL'), 'spooled: kcat is killed in the middle') if $kafka->is_mock;
     $kcat->wait;
     slowly(0);
-    $pg->sql('shop', CdcTest::Workload::work(5, 100));
+    $pg->sql('shop', 'DELETE FROM odd WHERE length(v) > 3; UPDATE log SET x = -x WHERE x > 25');
+    $spooled->('while there are files');
+    $send_all->('all files are delivered');
+    $pg->sql('shop', q(UPDATE typed SET v = v || '?'; DELETE FROM pair WHERE a = 5));
     $spooled->('more changes');
-    $kafka->producer($topic, from => $spool)->exited(0, 'spooled: kcat after the kill');
-    my %got = map { (line_of($_) => 1) } $kafka->messages($topic);
-    none([grep { !$got{$_} } split /\n/, slurp($spool)], 'spooled: every message is there');
-    none([grep { !$got{$_} } @lines], 'spooled: those of an undisturbed run among them');
-    spew($spool, '');
-    $pg->sql('shop', CdcTest::Workload::work(6, 100));
-    $spooled->('a file that was emptied');
-    my @new = split /\n/, slurp($spool);
-    none([grep { $got{$_} } @new], 'spooled: it has only what is new');
-    # All of it or nothing, for consumers that read what is committed.
-    my $transaction = $kafka->producer($topic, from => $spool, args => ['-X', 'transactional.id=cdcdump']);
-    $transaction->exited(0, 'spooled: kcat in a transaction');
-    like($transaction->err, qr/Transaction successfully committed/, 'spooled: it commits');
-    my @messages = $kafka->messages($topic);
-    my %all = map { (line_of($_) => 1) } @messages;
-    none([grep { !$all{$_} } @new], 'spooled: and they are there');
+    # All of a file or nothing, for consumers that read what is committed.
+    $send_all->('files are delivered in transactions', '-X', 'transactional.id=cdcdump');
+
+    for my $table (@tables) {
+        my $topic = $topic{"shop.public.$table"};
+        my @messages = $kafka->messages($topic);
+        my %there = map { (line_of($_) => 1) } @messages;
+        none([grep { !$there{$_} } keys %{ $got{$topic} }], "spooled: $table: every message is there");
+        none([grep { !$got{$topic}{$_} } keys %there], "spooled: $table: and no other");
+        compare_compacted("spooled: $table", $shapes[0][2], \@messages, $table);
+    }
+}
+
+# ---- a stop ----
+
+# However little kcat has been given, it sends it when cdcdump ends.
+{
+    my $topic = $kafka->topic('stopped');
+    $pg->sql('shop', "SELECT pg_create_logical_replication_slot('stopped', 'pgoutput')");
+    my ($c, $kcat) = pipeline('stopped', $topic, [qw(-m never -e plain -t odd --status-interval 0.02)]);
+    $pg->sql('shop', q(INSERT INTO odd VALUES ('before the stop', 1)));
+    $c->wait_handler('USR1');
+    $c->wait_written($pg->wal_lsn);
+    $c->stop('INT')->exited(0, 'stopped: cdcdump');
+    $kcat->exited(0, 'stopped: kcat');
+    is(join(' ', map { record($_->{key})->{k} } $kafka->messages($topic)), 'before the stop', 'stopped: the message is there');
 }
 
 # ---- a broker that goes ----

@@ -21,10 +21,10 @@
 #   string, array, map, record
 # Where the file's schema is a union, a record's full name is its `_type`.
 #
-# What avrocat cannot show: bytes behind one that is zero; records with NaN or an infinity (dies);
-# which of two records of one name in two namespaces it is (`_type` is then the name, and the
-# first whose fields fit is taken for it).  Therefore decimals are its bytes in hexadecimal,
-# too; read_python() with avrocat => 1 gives the same.
+# What avrocat cannot show: bytes behind one that is zero, so that decimals are their bytes in
+# hexadecimal here, too; the sign of a zero (read_python() with avrocat => 1 gives the same of both);
+# records with NaN or an infinity, at which read_avrocat() dies; which of two records of one name in
+# two namespaces it is: `_type` is the bare name then, and the first whose fields fit is taken.
 #
 # blocks(): {codec, schema (text), sync (bytes), head (length in bytes), torn (offset of what is no
 # whole block, or undef), blocks => [{offset, end, count, bytes (as compressed)}…]}.  Dies only when
@@ -185,7 +185,7 @@ sub _float_bits ($n) {
 
 # avrocat prints a float as the double that it is.
 sub _number ($text, $type) {
-    my $number = POSIX::strtod($text);
+    my $number = POSIX::strtod($text) || 0;
     my $bits = $type eq 'float' ? \&_float_bits : sub ($n) { pack 'd<', $n };
     my $digits = $type eq 'float' ? 9 : 17;
     for my $precision (1 .. $digits) {

@@ -1,7 +1,7 @@
 # CdcTest::Formats - what other programs read in cdcdump's CSV and Avro, and in its values.
 #
 #   my @records = avro($path);             # through Python's avro; dies when that does
-#   my @records = avro_bytes($bytes);
+#   my @records = avro_bytes($bytes);      # torn => 1: without the torn last block that a kill leaves
 #   my @native = avro($path, as => 'native');   # values as that library's users get them, as text
 #   my @records = avrocat($path);          # through libavro, which has no zstandard
 #   my @same = avro($path, as => 'avrocat');    # what it has to give; see below
@@ -118,6 +118,10 @@ sub avro_bytes ($bytes, %opts) {
     my $file = File::Temp->new;
     print $file $bytes;
     close $file;
+    if (delete $opts{torn}) {
+        my $c = container($file->filename, torn => 1) // return;
+        truncate $file->filename, @{ $c->{blocks} } ? $c->{blocks}[-1]{end} : $c->{head} or die "truncate: $!\n";
+    }
     return avro($file->filename, %opts);
 }
 
@@ -154,11 +158,13 @@ sub _resolve ($schema, $value, $names, $space = '') {
         my ($branch, $inner) = %$value;
         for my $s (@$schema) {
             my $name = ref $s ? $s->{type} eq 'record' ? $s->{full} : $s->{type} : $s;
-            # libavro leaves the namespace out here
-            return _resolve($s, $inner, $names, $space)
-                if $name eq $branch || "$space.$name" eq $branch || $name =~ /\.\Q$branch\E\z/;
+            # libavro leaves the namespace out here, so that several may be meant: then the first that fits
+            next unless $name eq $branch || "$space.$name" eq $branch || $name =~ /\.\Q$branch\E\z/;
+            my $resolved = eval { [_resolve($s, $inner, $names, $space)] };
+            return $resolved->[0] if $resolved;
+            die $@ unless $@ =~ /fields that are not those/;
         }
-        die "a branch \"$branch\" that the union does not have\n";
+        die "a branch \"$branch\" that the union does not have, or fields that are not those of it\n";
     }
     if (!ref $schema) {
         my $named = $names->{"$space.$schema"} // $names->{$schema};
@@ -167,11 +173,19 @@ sub _resolve ($schema, $value, $names, $space = '') {
     }
     my $type = $schema->{type};
     if ($type eq 'record') {
+        my $of_table = !exists $schema->{'pg.table'} || _table($value) eq "$schema->{'pg.schema'}.$schema->{'pg.table'}";
+        die "fields that are not those of $schema->{full}\n"
+            unless $of_table && join(' ', sort keys %$value) eq join ' ', sort map { $_->{name} } @{ $schema->{fields} };
         return { map { $_->{name} => _resolve($_->{type}, $value->{ $_->{name} }, $names, $_->{space}) } @{ $schema->{fields} } };
     }
     return [map { _resolve($schema->{items}, $_, $names, $space) } @$value] if $type eq 'array';
     return { map { $_ => _resolve($schema->{values}, $value->{$_}, $names, $space) } keys %$value } if $type eq 'map';
     return _leaf($type, $value);
+}
+
+sub _table ($r) {
+    my $s = $r->{source} // $r;
+    return ($s->{schema} // $s->{schema_name}) . '.' . ($s->{table} // $s->{table_name});
 }
 
 sub _leaf ($type, $value) {
@@ -197,17 +211,15 @@ sub decimal_text ($bytes, $scale) {
 sub _finish ($schema, @records) {
     my (%names, %originals);
     _collect($schema, \%names);
-    for my $full (keys %names) {
-        $originals{$full} = { map { $_->{name} => $_->{'pg.name'} // $_->{name} } @{ $names{$full}{fields} } };
+    for my $envelope (grep { exists $_->{'pg.table'} } values %names) {
+        my $of_table = $originals{"$envelope->{'pg.schema'}.$envelope->{'pg.table'}"} //= {};
+        $of_table->{ $_->{name} } = $_->{'pg.name'} for map { @{ $names{"$envelope->{namespace}.$_"}{fields} // [] } } qw(Value Key);
     }
-    my %of_table = map { ("$_->{'pg.schema'}.$_->{'pg.table'}" => $_) } grep { exists $_->{'pg.table'} } values %names;
     for my $r (@records) {
-        my $s = $r->{source} // $r;
-        my $table = ($s->{schema} // $s->{schema_name}) . '.' . ($s->{table} // $s->{table_name});
-        my $space = ($of_table{$table} // die "a record of $table, which the schema does not have\n")->{namespace};
+        my $table = _table($r);
+        my $of_table = $originals{$table} // die "a record of $table, which the schema does not have\n";
         for my $part (grep { ref $r->{$_} eq 'HASH' } qw(before after row old key)) {
-            my $originals = $originals{ "$space." . ($part eq 'key' ? 'Key' : 'Value') };
-            $r->{$part} = { map { ($originals->{$_} // $_) => $r->{$part}{$_} } keys %{ $r->{$part} } };
+            $r->{$part} = { map { ($of_table->{$_} // die "a field $_ without its name\n") => $r->{$part}{$_} } keys %{ $r->{$part} } };
         }
         _apply_unsent($r);
     }
@@ -219,7 +231,7 @@ sub _apply_unsent ($r) {
         my $unsent = delete $r->{"${part}_unsent"} or next;
         for my $name (@$unsent) {
             die "\"$name\" is not sent, and has a value\n" if defined $r->{$part}{$name};
-            if   ($part =~ /before|old/) { delete $r->{$part}{$name} }
+            if   ($part =~ /before|old/ || ($r->{row_kind} // '') =~ /-/) { delete $r->{$part}{$name} }
             else                         { $r->{$part}{$name} = '__debezium_unavailable_value' }
         }
     }
@@ -227,9 +239,17 @@ sub _apply_unsent ($r) {
 
 # ---- container files by hand ----
 
-sub container ($path) {
+# torn => 1: what a killed run wrote; blocks are those that are whole, and a head that is not gives undef.
+sub container ($path, %opts) {
     open my $fh, '<:raw', $path or die "$path: $!\n";
-    my $bytes = do { local $/; readline $fh };
+    my $bytes = do { local $/; readline $fh } // '';
+    my $c = eval { _container($path, $bytes, \%opts) };
+    die $@ unless $c || $opts{torn} && $@ =~ /the file ends/;
+    return $c;
+}
+
+sub _container ($path, $bytes, $opts) {
+    die "the file ends in its head\n" if length $bytes < 4;
     die "$path does not begin with the magic\n" unless $bytes =~ /\AObj\x01/;
     my $at = 4;
     my %meta;
@@ -242,9 +262,13 @@ sub container ($path) {
     }
     my %c = (schema => JSON::PP->new->utf8->allow_nonref->decode($meta{'avro.schema'}), codec => $meta{'avro.codec'} // 'null',
         sync => substr($bytes, $at, 16), head => $at + 16, blocks => []);
-    for ($at += 16; $at < length $bytes;) {
+    $at += 16;
+    die "the file ends in its head\n" if $at > length $bytes;
+    while ($at < length $bytes) {
         my $begin = $at;
-        my ($count, $size) = (_long(\$bytes, \$at), _long(\$bytes, \$at));
+        my ($count, $size) = eval { (_long(\$bytes, \$at), _long(\$bytes, \$at)) };
+        last if $opts->{torn} && (!defined $size || $at + $size + 16 > length $bytes);
+        die $@ unless defined $size;
         $at += $size;
         die "$path: no sync marker at $at\n" unless substr($bytes, $at, 16) eq $c{sync};
         $at += 16;
