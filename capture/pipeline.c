@@ -19,7 +19,7 @@ void pipeline_init(struct pipeline *p, const struct options *o, struct catalog *
         .decoder = decoder,
         .encoder = encoder_new(o, database),
     };
-    placing_init(&p->placing, o, p->encoder, delivery, o->server_name ? o->server_name : database);
+    placing_init(&p->placing, o, p->encoder, delivery);
 }
 
 void pipeline_release(struct pipeline *p)

@@ -14,13 +14,12 @@ struct column_list {
 };
 
 void placing_init(struct placing *pl, const struct options *o, struct encoder *encoder,
-                  struct delivery *delivery, const char *server)
+                  struct delivery *delivery)
 {
     *pl = (struct placing){
         .o = o,
         .encoder = encoder,
         .delivery = delivery,
-        .server = server,
         .simple = !o->many_files && !encoder_has_head(encoder) && !delivery->output.begun,
         .generation = 1,
     };
@@ -247,7 +246,7 @@ static enum outcome look_at_file(struct placing *pl, const struct relation *r, l
     if (*out && !same)
         outcome = files_end(files, *out);
     if (outcome == OUTCOME_OK && (!*out || !same)) {
-        outcome = files_open(files, r, pl->server, lsn, out);
+        outcome = files_open(files, r, encoder_server(pl->encoder), lsn, out);
         if (outcome == OUTCOME_OK && encoder_has_head(pl->encoder)) {
             encoder_expect(pl->encoder, r);
             begin_output(pl, *out);
@@ -273,7 +272,7 @@ static enum outcome look_at_shared_file(struct placing *pl, const struct relatio
         *out = NULL;
     }
     if (outcome == OUTCOME_OK && !*out) {
-        outcome = files_open(files, NULL, pl->server, lsn, out);
+        outcome = files_open(files, NULL, encoder_server(pl->encoder), lsn, out);
         if (outcome == OUTCOME_OK && encoder_has_head(pl->encoder)) {
             encoder_begin_anew(pl->encoder);
             if (!encoder_fits(pl->encoder, r))

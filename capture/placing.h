@@ -33,7 +33,6 @@ struct placing {
     const struct options *o;
     struct encoder *encoder;
     struct delivery *delivery;
-    const char *server;  /* first part of topics' names */
     bool simple;         /* everything goes to one output, which has no head */
     bool opened;         /* what that began with, if it was there already, has been looked at */
     unsigned generation; /* a placed one of an older is out of date */
@@ -43,7 +42,7 @@ struct placing {
 
 /* Borrows all. */
 void placing_init(struct placing *pl, const struct options *o, struct encoder *encoder,
-                  struct delivery *delivery, const char *server);
+                  struct delivery *delivery);
 void placing_release(struct placing *pl);
 
 /* A table that may come, known before the first record: an output of several begins with all. */

@@ -67,8 +67,8 @@ struct encoder *encoder_new(const struct options *o, const char *database)
 
     e->o = o;
     e->format = formats[o->format];
-    e->database = database;
-    e->server = o->server_name ? o->server_name : database;
+    e->database = xstrdup(database);
+    e->server = xstrdup(o->server_name ? o->server_name : database);
     e->envelope = envelopes[o->envelope];
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         buf_init(bufs[i], 512);
@@ -102,7 +102,14 @@ void encoder_free(struct encoder *e)
     buf_release(&e->table);
     layouts_release(&x->layouts);
     layouts_release(&x->row_layouts);
+    free(e->server);
+    free(e->database);
     free(e);
+}
+
+const char *encoder_server(const struct encoder *e)
+{
+    return e->server;
 }
 
 /* ---- heads ---- */

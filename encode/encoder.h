@@ -15,9 +15,12 @@
 
 struct encoder;
 
-/* database: its name, for the source block and as the default of --server-name; borrowed. */
+/* database: its name, for the source block and as the default of --server-name. */
 struct encoder *encoder_new(const struct options *o, const char *database);
 void encoder_free(struct encoder *e);
+
+/* The name of the server, which is the first part of topics' names; as long as the encoder lives. */
+const char *encoder_server(const struct encoder *e);
 
 /*
  * What an output begins with, before the first record: the names of the columns (CSV), the schemas of

@@ -41,8 +41,8 @@ struct encoder {
     const struct format *format;
     const struct envelope *envelope; /* of JSON */
     struct envelope_context x;
-    const char *server; /* --server-name */
-    const char *database;
+    char *server; /* --server-name */
+    char *database;
     lsn_t previous_commit; /* of the open transaction */
     struct avro_branches *branches;
     unsigned written; /* records by the last change or row */
