@@ -30,6 +30,9 @@ struct file {
     uint64_t boundary; /* offset behind the last whole transaction */
     uint64_t accepted; /* the boundary, as of the last files_accept() */
     uint64_t counted;  /* bytes of it that have been added to `waiting` */
+    uint32_t crc;      /* of what was accepted, */
+    bool has_crc;      /* if it is known, */
+    uint64_t checked;  /* up to there */
     usec_t begun;      /* ticks */
     bool unsynced;
     bool ended;    /* nothing more comes */
@@ -313,19 +316,30 @@ static struct file *file_of(struct output *out)
     return (struct file *)(void *)((char *)out - offsetof(struct file, output));
 }
 
+/* Reads back what was accepted only when there is more of it: each new file has all described. */
+static void check(struct file *f)
+{
+    if (f->output.inode == 0 || (f->has_crc && f->checked == f->accepted))
+        return;
+    f->has_crc = output_check_value(&f->output, f->accepted, &f->crc);
+    f->checked = f->accepted;
+}
+
 /* What the state file is to say of all files that are not complete yet. */
 static void describe(struct files *fs)
 {
     state_clear_files(fs->state);
     for (size_t i = 0; i < fs->n; i++) {
-        const struct file *f = fs->list[i];
+        struct file *f = fs->list[i];
         struct accepted_file *a = state_add_file(fs->state, f->path);
 
+        check(f);
         a->device = (uint64_t)f->output.device;
         a->inode = (uint64_t)f->output.inode;
         a->length = f->accepted;
         a->complete = f->complete;
-        a->has_crc = f->output.inode && output_check_value(&f->output, f->accepted, &a->crc);
+        a->has_crc = f->has_crc;
+        a->crc = f->crc;
     }
 }
 
