@@ -31,6 +31,7 @@ enum kind {
     KIND_HELP,
     KIND_VERSION,
     KIND_GROUP, /* no option: a heading of --help */
+    KIND_LATER, /* not there yet, and not to be taken for the beginning of another one */
 };
 
 struct option_row {
@@ -155,6 +156,7 @@ static const struct option_row rows[] = {
     {0, "replica-identity", KIND_STRING, AT(o.replica_identity), NULL, NULL, "WHAT", "set it on captured tables: keep (default), full, default, nothing, index:NAME"},
     {'o', "option", KIND_LIST, AT(o.plugin_options), NULL, NULL, "NAME[=VALUE]", "option for the plugin, such as binary or origin (pgoutput)"},
     {0, "temporary-slot", KIND_FLAG, AT(o.temporary_slot), NULL, NULL, NULL, "the slot lives as long as the connection"},
+    {0, "drop-slot", KIND_LATER, 0, NULL, NULL, NULL, NULL},
     {0, "drop-slot-on-stop", KIND_FLAG, AT(o.drop_slot_on_stop), NULL, NULL, NULL, "drop slot and state at a regular end"},
     {0, "failover", KIND_FLAG, AT(o.failover), NULL, NULL, NULL, "create the slot as a failover slot (17+)"},
     {0, "two-phase", KIND_FLAG, AT(o.two_phase), NULL, NULL, NULL, "prepared transactions at PREPARE (15+); with --transactions"},
@@ -242,6 +244,8 @@ static void print_row_help(const struct option_row *row)
 {
     int column;
 
+    if (row->kind == KIND_LATER)
+        return;
     if (row->kind == KIND_GROUP) {
         printf("\n%s:\n", row->help);
         return;
@@ -416,6 +420,9 @@ static bool set_value(const struct option_row *row, struct parsed *p, const char
     case KIND_SET:
         *(int *)to = row->choices[0].value;
         return true;
+    case KIND_LATER:
+        log_error("option \"--%s\" is not supported yet", row->name);
+        break;
     case KIND_HELP:
     case KIND_VERSION:
     case KIND_GROUP:

@@ -64,6 +64,7 @@ misused(['--nonsense=1'], 'unrecognized or ambiguous option "--nonsense=1"', 'an
 misused(['-x'], 'unrecognized or ambiguous option "-x"', 'an unknown letter');
 misused(['-qx'], 'unrecognized or ambiguous option "-x"', 'an unknown letter behind a known one');
 misused(['--pub'], 'unrecognized or ambiguous option "--pub"', 'a beginning of two options');
+misused([qw(-S s --drop-slot)], 'option "--drop-slot" is not supported yet', 'no beginning of --drop-slot-on-stop');
 misused(['--messages=yes'], 'unrecognized or ambiguous option "--messages=yes"', 'a value that is one too many');
 misused(['-S'], 'option "-S" needs a value', 'a missing value');
 misused(['--slot'], 'option "--slot" needs a value', 'a missing value of a long option');
