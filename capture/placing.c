@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/reader.h"
 #include "encode/avro_head.h"
 
 /* The columns of a table that a file has been begun for. */
@@ -68,6 +69,26 @@ static enum outcome refuse(const struct output *out, const char *what)
     return OUTCOME_MISUSED;
 }
 
+/* Whether whole blocks follow the head, up to the end of the file. */
+static bool blocks_are_whole(const struct output *out, const struct avro_head *head, uint64_t at)
+{
+    while (at < out->offset) {
+        char bytes[20], sync[CONTAINER_SYNC];
+        ssize_t n = output_read_at(out, bytes, sizeof bytes, at);
+        struct reader r = {.p = bytes, .end = bytes + (n > 0 ? n : 0)};
+        int64_t count, size;
+
+        if (!avro_block_read(&r, &count, &size))
+            return false;
+        at += (uint64_t)(r.p - bytes) + (uint64_t)size;
+        if (output_read_at(out, sync, sizeof sync, at) != sizeof sync ||
+            memcmp(sync, head->sync, sizeof sync) != 0)
+            return false;
+        at += sizeof sync;
+    }
+    return true;
+}
+
 static enum outcome adopt_container(struct placing *pl, const struct output *out,
                                     const struct buf *start, size_t *len)
 {
@@ -80,6 +101,8 @@ static enum outcome adopt_container(struct placing *pl, const struct output *out
     *len = (size_t)(head.sync - start->data) + CONTAINER_SYNC;
     if (output_end(out) == *len)
         return OUTCOME_OK; /* it is not to stay: see adopt() */
+    if (!pl->delivery->continues && !blocks_are_whole(out, &head, *len))
+        return refuse(out, "it ends in the middle of a block");
     container_set_sync(out->container, head.sync);
     return encoder_adopt(pl->encoder, head.schema, head.schema_len)
                ? OUTCOME_OK
@@ -95,16 +118,29 @@ static enum outcome adopt_header(struct placing *pl, const struct output *out,
     return OUTCOME_OK;
 }
 
+/* Heads are small as a rule, but need not be. */
+static bool read_head(struct placing *pl, const struct output *out, struct buf *start)
+{
+    enum { FIRST = 64 * 1024, MOST = 16 * 1024 * 1024 };
+    struct avro_head head;
+
+    for (size_t max = FIRST; output_read_start(out, start, max); max *= 4)
+        if (start->len < max || max >= MOST ||
+            (out->container ? avro_head_read(&head, start->data, start->len)
+                            : encoder_adopt(pl->encoder, start->data, start->len)))
+            return true;
+    return false;
+}
+
 /* A head with nothing behind it is what a run without records leaves: another one takes its place. */
 static enum outcome adopt(struct placing *pl, struct output *out)
 {
-    enum { START_MAX = 16 * 1024 * 1024 };
     struct buf start;
     size_t len = 0;
     enum outcome outcome = OUTCOME_OK;
 
     buf_init(&start, 4096);
-    if (!output_read_start(out, &start, START_MAX))
+    if (!read_head(pl, out, &start))
         outcome = refuse(out, "it cannot be read");
     else if (out->container)
         outcome = adopt_container(pl, out, &start, &len);
@@ -115,6 +151,19 @@ static enum outcome adopt(struct placing *pl, struct output *out)
         return outcome;
     encoder_begin_anew(pl->encoder);
     return delivery_empty_output(pl->delivery);
+}
+
+/* Lines behind half a line would be spoilt; what a run without a state file has left may end so. */
+static void end_line(const struct placing *pl, struct output *out)
+{
+    char last;
+
+    if (pl->delivery->continues || !out->begun || out->container || out->offset == 0 ||
+        output_read_at(out, &last, 1, out->offset - 1) != 1 || last == '\n')
+        return;
+    log_warning("output file \"%s\" ends in the middle of a line: going on behind that",
+                out->path ? out->path : "");
+    buf_add_char(&out->pending, '\n');
 }
 
 /* ---- one output ---- */
@@ -153,7 +202,7 @@ static void begin_output(const struct placing *pl, struct output *out)
 }
 
 /* NDJSON behind what has a head would spoil that. */
-static enum outcome look_at_lines(struct placing *pl, const struct output *out)
+static enum outcome look_at_lines(struct placing *pl, struct output *out)
 {
     static const char *const heads[] = {"Obj\x01", "row_kind,commit_lsn,", "op,commit_lsn,"};
     struct buf start;
@@ -166,6 +215,8 @@ static enum outcome look_at_lines(struct placing *pl, const struct output *out)
                    memcmp(start.data, heads[i], strlen(heads[i])) == 0;
     buf_release(&start);
     pl->simple = !foreign;
+    if (!foreign)
+        end_line(pl, out);
     return foreign ? refuse(out, "it begins in another format") : OUTCOME_OK;
 }
 
@@ -182,7 +233,11 @@ static enum outcome look_at_output(struct placing *pl, const struct relation *r)
         outcome = adopt(pl, out);
     if (outcome != OUTCOME_OK)
         return outcome;
+    if (!pl->opened && out->head.len == 0)
+        end_line(pl, out);
     pl->opened = true;
+    if (!out->begun && (!out->container || container_is_empty(out->container)))
+        encoder_begin_anew(pl->encoder);
     if (!encoder_fits(pl->encoder, r) && (out->begun || !encoder_expect(pl->encoder, r)))
         return columns_changed(pl, r);
     begin_output(pl, out);

@@ -178,9 +178,10 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
         outcome = choose_mode(d, o);
     if (outcome == OUTCOME_OK && o->format == FORMAT_AVRO)
         outcome = use_container(d, o);
+    d->continues = outcome == OUTCOME_OK && accepted->path && is_same_file(&d->output, accepted);
     if (outcome == OUTCOME_OK && accepted->path)
-        outcome = is_same_file(&d->output, accepted) ? continue_output(&d->output, accepted)
-                                                     : check_name(&d->output, accepted);
+        outcome = d->continues ? continue_output(&d->output, accepted)
+                               : check_name(&d->output, accepted);
     d->boundary = output_end(&d->output);
     return outcome;
 }

@@ -21,6 +21,7 @@ struct delivery {
     struct state_lock lock;
     struct state state;
     bool resumed; /* a state file was there */
+    bool continues; /* ... and the output is the file that it knows, cut back to what was accepted */
     enum ack_mode mode;
     struct output output; /* with files: only counts what they hold */
     struct files *files;  /* -f with placeholders, else NULL */

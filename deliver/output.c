@@ -319,8 +319,7 @@ enum outcome output_cut(struct output *o, uint64_t end)
 
 /* ---- reading back, opening anew ---- */
 
-/* Reads n bytes at an offset, as many as there are; how many that were, -1 when it cannot be read. */
-static ssize_t read_back(const struct output *o, char *bytes, size_t n, uint64_t at)
+ssize_t output_read_at(const struct output *o, char *bytes, size_t n, uint64_t at)
 {
     size_t have = 0;
 
@@ -340,10 +339,12 @@ static ssize_t read_back(const struct output *o, char *bytes, size_t n, uint64_t
 
 bool output_read_start(const struct output *o, struct buf *b, size_t max)
 {
-    ssize_t n = read_back(o, buf_reserve(b, max), max, 0);
+    ssize_t n;
 
+    b->len = 0;
+    n = output_read_at(o, buf_reserve(b, max), max, 0);
     if (n > 0)
-        b->len += (size_t)n;
+        b->len = (size_t)n;
     return n >= 0;
 }
 
@@ -352,7 +353,7 @@ bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc)
     char bytes[OUTPUT_CHECKED];
     size_t n = offset < sizeof bytes ? (size_t)offset : sizeof bytes;
 
-    if (read_back(o, bytes, n, offset - n) != (ssize_t)n)
+    if (output_read_at(o, bytes, n, offset - n) != (ssize_t)n)
         return false;
     *crc = (uint32_t)crc32(0, (const Bytef *)bytes, (uInt)n);
     return true;

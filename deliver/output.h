@@ -106,7 +106,10 @@ enum outcome output_cut(struct output *o, uint64_t end);
 /* Drops bytes from `end` on that are still in the buffer; any kind of output. */
 void output_forget(struct output *o, uint64_t end);
 
-/* Reads up to max bytes from the start of a regular file to the end of b; false when it cannot be. */
+/* Reads up to n bytes of a regular file at an offset: how many there were, -1 when it cannot be. */
+ssize_t output_read_at(const struct output *o, char *bytes, size_t n, uint64_t at);
+
+/* Reads up to max bytes from the start of it into b; false when it cannot be. */
 bool output_read_start(const struct output *o, struct buf *b, size_t max);
 
 /* CRC-32 (zlib's) of the up to OUTPUT_CHECKED bytes before offset; false when not readable. */

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "base/reader.h"
-
 static bool read_long(struct reader *r, int64_t *n)
 {
     uint64_t z = 0;
@@ -80,6 +78,11 @@ bool avro_head_read(struct avro_head *h, const char *bytes, size_t len)
         return false;
     h->sync = read_bytes(&r, CONTAINER_SYNC);
     return h->sync && h->schema;
+}
+
+bool avro_block_read(struct reader *r, int64_t *count, int64_t *size)
+{
+    return read_long(r, count) && read_long(r, size) && *count >= 0 && *size >= 0;
 }
 
 bool avro_head_has_codec(const struct avro_head *h, enum codec codec)

@@ -7,6 +7,7 @@
 #ifndef ENCODE_AVRO_HEAD_H
 #define ENCODE_AVRO_HEAD_H
 
+#include "base/reader.h"
 #include "encode/container.h"
 
 /* Borrows from the bytes that were read. */
@@ -20,6 +21,9 @@ struct avro_head {
 
 /* False when the bytes do not begin with a whole head. */
 bool avro_head_read(struct avro_head *h, const char *bytes, size_t len);
+
+/* What every block begins with: count of records, count of bytes.  False when it is neither. */
+bool avro_block_read(struct reader *r, int64_t *count, int64_t *size);
 
 bool avro_head_has_codec(const struct avro_head *h, enum codec codec);
 
