@@ -48,6 +48,7 @@ void placing_release(struct placing *pl);
 /* A table that may come, known before the first record: an output of several begins with all. */
 void placing_expect(struct placing *pl, const struct relation *r);
 
+/* What placing_find() does where there is more to it than one output without a head. */
 enum outcome placing_look(struct placing *pl, enum placing_of of, const struct relation *r,
                           lsn_t lsn, struct output **out);
 

@@ -2,10 +2,9 @@
  * delivery - output accepted, then state durable, then server told: the order that never changes.
  *
  * The capture appends records to the buffer of the output, or of one of the files, says so by
- * delivery_added(), and calls
- * delivery_mark() at each point where a transaction is whole.  delivery_settle() finds out what has been accepted since, makes
- * the state file say so, and only then moves `recorded`, the one position that the server may be
- * told of.  Nothing else moves it.
+ * delivery_added(), and calls delivery_mark() at each point where a transaction is whole.
+ * delivery_settle() finds out what has been accepted since, makes the state file say so, and only
+ * then moves `recorded`, the one position that the server may be told of.  Nothing else moves it.
  */
 #ifndef DELIVER_DELIVERY_H
 #define DELIVER_DELIVERY_H
@@ -48,6 +47,7 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o);
  */
 enum outcome delivery_begin(struct delivery *d, lsn_t lsn);
 
+/* What delivery_added() does where records go into blocks. */
 enum outcome delivery_added_to_block(struct delivery *d, unsigned records);
 
 /* So many records have been appended to out: closes a block that is full. */
@@ -86,7 +86,7 @@ static inline bool delivery_is_whole(const struct delivery *d)
 /* Accepts and records what has left so far.  See above. */
 enum outcome delivery_accept(struct delivery *d);
 
-/* delivery_flush(), then delivery_accept(). */
+/* delivery_close_block(), delivery_flush(), delivery_accept(). */
 enum outcome delivery_settle(struct delivery *d);
 
 /*
@@ -104,11 +104,13 @@ enum outcome delivery_cut_unfinished(struct delivery *d);
 /* The run has ended in good order: the record of a regular file says so, and that of the mode. */
 enum outcome delivery_complete(struct delivery *d);
 
-/* When delivery_rotate() is wanted, in ticks: at that time, or later, but at the end of a transaction. */
+/* When delivery_rotate() is wanted, in ticks; INT64_MAX = never. */
 static inline usec_t delivery_rotation_due(const struct delivery *d)
 {
     return d->files ? files_due(d->files) : INT64_MAX;
 }
+
+/* Ends the files whose time has come (--rotate).  At the end of a transaction only. */
 enum outcome delivery_rotate(struct delivery *d);
 
 /* SIGHUP: opens the output file anew, or ends all files.  At the end of a transaction only. */

@@ -34,7 +34,10 @@ bool encoder_fits(struct encoder *e, const struct relation *r);
 /* Makes the head one that they go with, of an output that has not begun; false when it cannot be. */
 bool encoder_expect(struct encoder *e, const struct relation *r);
 
-/* Another output begins, with the same head: that can be extended again. */
+/*
+ * Another output begins, with the same head.  Until its first record that can be extended again, even
+ * where the one before had a single table and so could not become a union.
+ */
 void encoder_begin_anew(struct encoder *e);
 
 /* The head as it stands. */
