@@ -1,12 +1,10 @@
 #include "encode/avro_array.h"
 
-#include <strings.h>
+#include <string.h>
 
+#include "encode/array_text.h"
 #include "encode/avro_value.h"
-#include "encode/quoted.h"
 #include "encode/scan.h"
-
-enum { SMALL = 1024 }; /* bytes of an element that needs no memory of its own to be unescaped */
 
 /* ---- items of both ---- */
 
@@ -28,120 +26,52 @@ static void close_block(struct buf *b, size_t at, int64_t count)
     buf_add_char(b, 0);
 }
 
-static bool skip_char(const char **s, const char *end, char c)
-{
-    if (*s == end || **s != c)
-        return false;
-    ++*s;
-    return true;
-}
-
 /* ---- arrays ---- */
 
-struct walk {
-    struct buf *b;
-    const char *s;
-    const char *end;
-    const struct rule *element;
-    char delimiter;
-    struct buf scratch; /* for long elements with escapes; no data unless there was one */
-};
-
-static bool skip_integer(struct walk *w)
+static bool add_element(struct array_text *t, const struct rule *element, struct buf *b)
 {
-    const char *start;
-
-    skip_char(&w->s, w->end, '-');
-    for (start = w->s; w->s < w->end && scan_is_digit(*w->s);)
-        w->s++;
-    return w->s > start;
-}
-
-/* [-1:0]= or nothing; the bounds of more than one dimension are none of these. */
-static bool skip_bounds(struct walk *w)
-{
-    if (!skip_char(&w->s, w->end, '['))
-        return true;
-    return skip_integer(w) && skip_char(&w->s, w->end, ':') && skip_integer(w) &&
-           skip_char(&w->s, w->end, ']') && skip_char(&w->s, w->end, '=');
-}
-
-static bool add_escaped(struct walk *w, const struct quoted *quoted)
-{
-    char small[SMALL];
-    char *text = small;
-
-    if (quoted->len > sizeof small) {
-        if (!w->scratch.data)
-            buf_init(&w->scratch, quoted->len);
-        text = buf_reserve(&w->scratch, quoted->len);
-    }
-    return avro_add_in_union(w->b, text, quoted_unescape(text, quoted), w->element);
-}
-
-static bool add_quoted(struct walk *w)
-{
-    struct quoted quoted;
-
-    w->s = quoted_read(w->s, w->end, &quoted);
-    if (!w->s)
-        return false;
-    if (quoted.escaped)
-        return add_escaped(w, &quoted);
-    return avro_add_in_union(w->b, quoted.data, quoted.len, w->element);
-}
-
-/* What an element must be quoted for, apart from the delimiter: with a brace begins a dimension. */
-static bool needs_quotes(char c)
-{
-    return c == '{' || c == '}' || c == '"' || c == '\\' || c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static bool add_unquoted(struct walk *w)
-{
-    const char *start = w->s;
+    char small[ARRAY_TEXT_SMALL];
+    struct array_element e;
+    const char *text;
     size_t len;
 
-    while (w->s < w->end && *w->s != w->delimiter && !needs_quotes(*w->s))
-        w->s++;
-    len = (size_t)(w->s - start);
-    if (len == 4 && strncasecmp(start, "NULL", 4) == 0) {
-        avro_add_null(w->b);
+    if (!array_text_element(t, &e))
+        return false;
+    if (e.null) {
+        avro_add_null(b);
         return true;
     }
-    return len > 0 && avro_add_in_union(w->b, start, len, w->element);
+    text = array_text_plain(t, &e, small, &len);
+    return avro_add_in_union(b, text, len, element);
 }
 
-static bool add_elements(struct walk *w)
+/* A brace where an element should be begins another dimension, and is none. */
+static bool add_elements(struct array_text *t, const struct rule *element, struct buf *b)
 {
-    size_t at = open_block(w->b);
+    size_t at = open_block(b);
     int64_t count = 0;
 
-    if (!skip_char(&w->s, w->end, '{'))
+    if (!array_text_skip(t, '{'))
         return false;
-    if (skip_char(&w->s, w->end, '}'))
-        return w->s == w->end;
+    if (array_text_skip(t, '}'))
+        return t->s == t->end;
     do {
-        if (w->s == w->end || !(*w->s == '"' ? add_quoted(w) : add_unquoted(w)))
+        if (!add_element(t, element, b))
             return false;
         count++;
-    } while (skip_char(&w->s, w->end, w->delimiter));
-    close_block(w->b, at, count);
-    return skip_char(&w->s, w->end, '}') && w->s == w->end;
+    } while (array_text_skip(t, t->delimiter));
+    close_block(b, at, count);
+    return array_text_skip(t, '}') && t->s == t->end;
 }
 
 bool avro_array_add(struct buf *b, const char *text, size_t len, const struct rule *rule)
 {
-    struct walk w = {
-        .b = b,
-        .s = text,
-        .end = text + len,
-        .element = rule->element,
-        .delimiter = rule->type->delimiter ? rule->type->delimiter : ',',
-    };
-    bool added = skip_bounds(&w) && add_elements(&w);
+    struct array_text t;
+    bool added;
 
-    buf_release(&w.scratch);
+    array_text_init(&t, text, len, rule->type);
+    added = array_text_skip_bounds(&t, 1) && add_elements(&t, rule->element, b);
+    array_text_release(&t);
     return added;
 }
 
