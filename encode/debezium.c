@@ -348,7 +348,7 @@ static void schema(struct envelope_context *x, const struct transaction *t,
     buf_add_char(b, '}');
 }
 
-static void heartbeat(struct envelope_context *x, lsn_t lsn, struct buf *b)
+void debezium_heartbeat(struct envelope_context *x, lsn_t lsn, struct buf *b)
 {
     buf_add_str(b, "{\"serverName\":");
     buf_add_buf(b, &x->server_name);
@@ -367,5 +367,5 @@ const struct envelope envelope_debezium = {
     .message = message,
     .transaction = debezium_transaction,
     .schema = schema,
-    .heartbeat = heartbeat,
+    .heartbeat = debezium_heartbeat,
 };

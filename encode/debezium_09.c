@@ -160,15 +160,6 @@ static void schema(struct envelope_context *x, const struct transaction *t,
     buf_add_char(b, '}');
 }
 
-static void heartbeat(struct envelope_context *x, lsn_t lsn, struct buf *b)
-{
-    buf_add_str(b, "{\"serverName\":");
-    buf_add_buf(b, &x->server_name);
-    buf_add_str(b, ",\"lsn\":");
-    buf_add_u64(b, lsn);
-    buf_add_buf(b, &x->clock);
-}
-
 const struct envelope envelope_debezium_09 = {
     .set_clock = set_clock,
     .begin = begin,
@@ -179,5 +170,5 @@ const struct envelope envelope_debezium_09 = {
     .message = message,
     .transaction = debezium_transaction,
     .schema = schema,
-    .heartbeat = heartbeat,
+    .heartbeat = debezium_heartbeat,
 };

@@ -70,6 +70,7 @@ bool envelope_add_new(struct envelope_context *x, const struct change *c, const 
 /* What the two envelopes of Debezium have in common. */
 void debezium_transaction(struct envelope_context *x, const struct transaction *t,
                           enum transaction_mark mark, struct buf *b);
+void debezium_heartbeat(struct envelope_context *x, lsn_t lsn, struct buf *b);
 void debezium_add_message(const struct envelope_context *x, const struct message *m, struct buf *b);
 void debezium_add_table_changes(const struct relation *r, bool first, struct buf *b);
 
