@@ -663,7 +663,7 @@ my $loose = CdcTest::Plugins->new(server => $pg, db => 'loose', name => 'loose',
 $pg->sql('loose', "DROP PUBLICATION loose; INSERT INTO no_key VALUES (1, 'a', $big), (NULL, NULL, NULL); BEGIN; UPDATE no_key SET b = 'b'; INSERT INTO nothing VALUES (1, 'x'); COMMIT;
     DELETE FROM no_key WHERE a = 1; UPDATE nothing SET b = 'y'; UPDATE nothing SET id = 2; DELETE FROM nothing");
 my %row = (
-    a => '{"a":1,"b":"a","c":"xxx"}', updated => '{"a":1,"b":"b","c":"__debezium_unavailable_value"}', null => '{"a":null,"b":null,"c":null}', null_updated => '{"a":null,"b":"b","c":null}',
+    a => '{"a":1,"b":"a","c":"long"}', updated => '{"a":1,"b":"b","c":"__debezium_unavailable_value"}', null => '{"a":null,"b":null,"c":null}', null_updated => '{"a":null,"b":"b","c":null}',
     x => '{"id":1,"b":"x"}', y => '{"id":1,"b":"y"}', id => '{"id":2,"b":"y"}',
 );
 my @inserts = ("c 1 no_key $row{a}", "c 2 no_key $row{null}");
@@ -677,7 +677,7 @@ for my $plugin (grep { $_ ne 'pgoutput' } $loose->plugins) {
     my $r = $loose->start($plugin, [qw(-E now -e plain)], @env)->wait;
     $r->exited(0, "$plugin: rows without an identity");
     my @got = map { /"op":"(\w)".*"seq":(\d+).*"table":"(\w+)","key":null,"row":(.*),"old":null\}\z/ ? "$1 $2 $3 $4" : $_ } $r->lines;
-    is(join("\n", @got) =~ s/x{5000}/xxx/gr, join("\n", @{ $loose{$plugin}[0] }), "$plugin: what is told of them");
+    is(join("\n", @got) =~ s/x{5000}/long/gr, join("\n", @{ $loose{$plugin}[0] }), "$plugin: what is told of them");
     like($r->err, qr/^cdcdump: warning: table public\.$_ has no replica identity: .*$loose{$plugin}[1]/m, "$plugin: $_ is warned about") for qw(no_key nothing);
 }
 

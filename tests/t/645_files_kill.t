@@ -4,10 +4,9 @@
 # CDCTEST_SEED=N makes the same random choices again; the seed is printed.
 use v5.36;
 use CdcTest;
+use CdcTest::Files;
 use CdcTest::Formats;
 use CdcTest::Workload;
-use Digest::MD5 qw(md5_hex);
-use File::Path qw(remove_tree);
 use List::Util qw(sum0);
 use Time::HiRes qw(sleep time);
 
@@ -20,29 +19,6 @@ my $pg = PgServer->new(extra_conf => { max_replication_slots => 60, max_wal_send
 my $top = scratch();
 my $began = time;
 sub lap ($what) { note sprintf '%s: %.1f s', $what, time - $began; $began = time }
-
-# ---- looking at files ----
-
-sub files ($dir) { return map { s{.*/}{}r } grep { !-d } glob "$dir/*" }
-sub complete ($dir) { return grep { !/\.partial\z/ } files($dir) }
-sub under_way ($dir) { return grep { /\.partial\z/ } files($dir) }
-
-my %seen;    # path -> inode, size, time, digest
-
-# Whoever looks sees to it that complete files are what they were.
-sub look ($dir, $name) {
-    my @wrong = map { "$_ has gone" } grep { m{\A\Q$dir\E/} && !-e } keys %seen;
-    for my $path (map { "$dir/$_" } complete($dir)) {
-        my $is = join ' ', (stat $path)[1, 7, 9], md5_hex(slurp($path));
-        push @wrong, "$path was $seen{$path}, is $is" if ($seen{$path} //= $is) ne $is;
-    }
-    is(join("\n", @wrong), '', "$name: complete files stay as they are") if @wrong;
-}
-
-sub forget ($dir) {
-    remove_tree($dir);
-    delete @seen{ grep { m{\A\Q$dir\E/} } keys %seen };
-}
 
 # ---- the backlog ----
 

@@ -66,7 +66,7 @@ sub killed ($slot, $dir, $n = 3, @more) {
     };
     # in place, so that the inode stays
     my $put = sub ($bytes) { open my $fh, '+<:raw', "$path.partial" or die $!; truncate $fh, 0; print $fh $bytes; close $fh };
-    $put->($good =~ s/xxx/yyy/r);
+    $put->($good =~ s/x{3}/yyy/r);
     $refused->('changed');
     $put->(substr $good, 0, -1);
     $refused->('shorter');
