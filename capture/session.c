@@ -3,9 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/log.h"
-#include "base/signals.h"
+#include "capture/checks.h"
 #include "source/captured.h"
 #include "source/plugin.h"
 #include "source/publication.h"
@@ -26,7 +25,7 @@ enum outcome session_open(struct session *s, const struct options *o)
     return s->connector ? OUTCOME_OK : OUTCOME_MISUSED;
 }
 
-/* ---- is this the server and the slot that we know? ---- */
+/* ---- is there a position to go on from? ---- */
 
 /* A state file that was written before any row was accepted holds no position to go on from. */
 static bool is_untouched(const struct session *s)
@@ -61,153 +60,10 @@ static bool has_left_slot(const struct session *s)
     return s->delivery.state.complete && mode_ends(s->o->mode);
 }
 
-static bool has_position(const struct session *s)
+bool session_has_position(const struct session *s)
 {
     return s->prepared ||
            (s->delivery.resumed && (!is_untouched(s) || s->begun) && !has_left_slot(s));
-}
-
-static enum outcome foreign(const struct session *s, const char *what, const char *theirs,
-                            const char *ours)
-{
-    log_error("state file \"%s\" belongs to another %s: \"%s\", not \"%s\"", s->o->state_file, what,
-              theirs, ours);
-    log_hint("Use the state file that belongs to this capture, or another one to begin anew.");
-    return OUTCOME_MISUSED;
-}
-
-/* Of other plugins there is none. */
-static const char *publication_name(const struct session *s)
-{
-    return plugin_of(s->o->plugin)->publishes ? s->o->publication : "";
-}
-
-static enum outcome check_state(const struct session *s)
-{
-    const struct state *st = &s->delivery.state;
-
-    if (strcmp(st->system_identifier, s->system.identifier) != 0)
-        return foreign(s, "database system", st->system_identifier, s->system.identifier);
-    if (strcmp(st->database, s->system.database) != 0)
-        return foreign(s, "database", st->database, s->system.database);
-    if (strcmp(st->slot, s->o->slot) != 0)
-        return foreign(s, "replication slot", st->slot, s->o->slot);
-    if (strcmp(st->plugin, plugin_of(s->o->plugin)->library) != 0)
-        return foreign(s, "plugin", st->plugin, plugin_of(s->o->plugin)->library);
-    if (strcmp(st->publication, publication_name(s)) != 0)
-        return foreign(s, "publication", st->publication, publication_name(s));
-    return OUTCOME_OK;
-}
-
-/* A position beyond the point where the server's history left our timeline never was there. */
-static enum outcome check_timeline(struct session *s, PGconn *walsender)
-{
-    struct state *st = &s->delivery.state;
-    lsn_t end, position = s->delivery.emitted.lsn;
-    enum outcome outcome;
-
-    if (s->system.timeline < st->timeline) {
-        log_error("the server is on timeline %u, but the position is on timeline %u",
-                  s->system.timeline, st->timeline);
-        log_detail("It is an old primary, or a standby that has not caught up.");
-        return OUTCOME_UNAVAILABLE;
-    }
-    outcome = system_timeline_end(walsender, &s->system, st->timeline, &end);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    if (end && position > end) {
-        log_error("position lost: the server left timeline %u at " LSN_FMT
-                  ", before our position " LSN_FMT,
-                  st->timeline, LSN_ARGS(end), LSN_ARGS(position));
-        log_detail("The output holds transactions that this server has never had.");
-        return OUTCOME_POSITION_LOST;
-    }
-    st->timeline = s->system.timeline;
-    return OUTCOME_OK;
-}
-
-/* A standby may still be replaying what we have seen elsewhere: a moment is given to it. */
-static enum outcome check_not_ahead(struct session *s, PGconn *walsender)
-{
-    enum { TRIES = 20, PAUSE_USEC = 100000 };
-    lsn_t position = s->delivery.emitted.lsn;
-
-    for (int i = 0; i < TRIES && position > s->system.flushed; i++) {
-        enum outcome outcome;
-
-        clock_pause(PAUSE_USEC);
-        system_release(&s->system);
-        outcome = system_identify(walsender, &s->system);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    if (position <= s->system.flushed)
-        return OUTCOME_OK;
-    log_error("position lost: our position " LSN_FMT " lies beyond the server's WAL, which ends at "
-              LSN_FMT,
-              LSN_ARGS(position), LSN_ARGS(s->system.flushed));
-    log_detail("The server has been restored from a backup, or is another copy of the system.");
-    return OUTCOME_POSITION_LOST;
-}
-
-/* The slot is behind us or with us; ahead it can only be when others have read from it. */
-static enum outcome check_slot_position(const struct session *s, const struct slot *slot)
-{
-    lsn_t position = s->delivery.emitted.lsn;
-
-    if (slot->confirmed <= position)
-        return OUTCOME_OK;
-    log_error("position lost: replication slot \"%s\" is at " LSN_FMT
-              ", ahead of our position " LSN_FMT,
-              s->o->slot, LSN_ARGS(slot->confirmed), LSN_ARGS(position));
-    log_detail("It was advanced by another consumer, or dropped and created again; the changes in "
-               "between cannot be had from it.");
-    log_hint("To begin anew, move the state file away and choose a startup mode.");
-    return OUTCOME_POSITION_LOST;
-}
-
-static enum outcome slot_missing(const struct session *s)
-{
-    bool known = has_position(s);
-
-    log_error(known ? "position lost: replication slot \"%s\" does not exist"
-                    : "replication slot \"%s\" does not exist",
-              s->o->slot);
-    if (known)
-        log_detail("It was dropped, or this is another server after a failover without a failover "
-                   "slot.");
-    else if (s->o->start_lsn)
-        log_hint("A new slot has no changes from before it was created: leave -I out.");
-    else
-        log_hint("Create it first, or use -m never, which creates it.");
-    return known ? OUTCOME_POSITION_LOST : OUTCOME_MISUSED;
-}
-
-/*
- * Waits while somebody holds the slot: after a crash of ours the server needs a moment to notice,
- * after a lost network at most wal_sender_timeout.
- */
-static enum outcome await_slot(struct session *s, PGconn *sql, struct slot *slot)
-{
-    enum { PATIENCE_SEC = 5, PAUSE_USEC = 50000 };
-    usec_t patience = PATIENCE_SEC * USEC_PER_SEC + (s->prepared ? s->system.wal_sender_timeout : 0);
-    usec_t deadline = clock_ticks() + patience;
-
-    while (slot->active && clock_ticks() < deadline && !signals_stop()) {
-        enum outcome outcome;
-
-        clock_pause(PAUSE_USEC);
-        outcome = slot_find(sql, s->o->slot, slot);
-        if (outcome != OUTCOME_OK)
-            return outcome;
-    }
-    if (!slot->active)
-        return OUTCOME_OK;
-    if (signals_stop())
-        return OUTCOME_STOPPED;
-    log_error("replication slot \"%s\" is in use by process %d", s->o->slot, slot->active_pid);
-    log_hint("A slot has one reader at a time.  See pg_stat_replication for who that is.");
-    return OUTCOME_UNAVAILABLE;
 }
 
 /* ---- where a first run begins ---- */
@@ -241,7 +97,7 @@ static enum outcome check_start_lsn(const struct session *s, lsn_t confirmed, ls
 static enum outcome choose_start(struct session *s, PGconn *sql, const struct slot *slot,
                                  lsn_t created_at)
 {
-    bool goes_on = has_position(s);
+    bool goes_on = session_has_position(s);
     lsn_t start = goes_on      ? s->delivery.emitted.lsn
                   : created_at ? created_at
                                : slot->confirmed;
@@ -276,7 +132,7 @@ static void fill_state(struct session *s)
     set_text(&st->database, s->system.database);
     set_text(&st->slot, s->o->slot);
     set_text(&st->plugin, plugin_of(s->o->plugin)->library);
-    set_text(&st->publication, publication_name(s));
+    set_text(&st->publication, checks_publication(s));
 }
 
 /* ---- the rows of tables ---- */
@@ -308,7 +164,7 @@ static enum outcome plan_rows(struct session *s)
                              s->delivery.mode != ACK_WRITTEN &&
                              coverage_is_needed(&st->coverage, st->position.lsn);
     st->coverage.given_before = st->coverage.uncertain ? s->system.flushed : 0;
-    if (s->o->start_lsn && !has_position(s)) {
+    if (s->o->start_lsn && !session_has_position(s)) {
         log_error("a start position cannot be chosen for a snapshot");
         log_hint("Leave -I out, or use a startup mode that does not read rows.");
         return OUTCOME_MISUSED;
@@ -347,7 +203,7 @@ static enum outcome prepare_join(struct session *s, PGconn *sql, lsn_t *start)
     if (outcome != OUTCOME_OK || !(look.young || look.young_tables))
         return outcome;
     log_verbose("the publication, or a table of it, may be younger than the replication slot");
-    if (look.young && !has_position(s))
+    if (look.young && !session_has_position(s))
         return system_quiet_point(sql, start);
     return system_await_running(sql, "rows are read, as they may have changed tables that were not "
                                      "published yet");
@@ -452,23 +308,6 @@ static enum outcome check_captured(struct session *s, PGconn *sql)
 
 /* ---- connecting ---- */
 
-/* Same system, timeline, WAL: whenever there is a position. */
-static enum outcome check_system(struct session *s, PGconn *walsender)
-{
-    enum outcome outcome = check_state(s);
-
-    if (outcome == OUTCOME_OK)
-        outcome = check_timeline(s, walsender);
-    return outcome == OUTCOME_OK ? check_not_ahead(s, walsender) : outcome;
-}
-
-static enum outcome check_slot(struct session *s, PGconn *sql, struct slot *slot)
-{
-    enum outcome outcome = slot_check(slot, s->o, &s->system);
-
-    return outcome == OUTCOME_OK ? await_slot(s, sql, slot) : outcome;
-}
-
 /* Tables, replica identities, publication: in the order in which the server needs them. */
 static enum outcome prepare_source(struct session *s, PGconn *sql)
 {
@@ -480,7 +319,7 @@ static enum outcome prepare_source(struct session *s, PGconn *sql)
         return outcome; /* which has no use for a publication, but heeds one that is there */
     outcome = publication_set_identity(sql, s->o, &s->selection, !s->delivery.resumed);
     return outcome == OUTCOME_OK && plugin_of(s->o->plugin)->publishes
-               ? publication_prepare(sql, s->o, &s->selection, !has_position(s))
+               ? publication_prepare(sql, s->o, &s->selection, !session_has_position(s))
                : outcome;
 }
 
@@ -574,13 +413,13 @@ static struct decoder *new_decoder(const struct session *s, const PGconn *conn)
 static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
 {
     bool unused = session_is_rows_only(s) || has_left_slot(s);
-    bool must_exist = has_position(s) || s->o->mode == MODE_COMMITTED_OFFSET ||
+    bool must_exist = session_has_position(s) || s->o->mode == MODE_COMMITTED_OFFSET ||
                       (s->o->start_lsn && !mode_takes_snapshot(s->o->mode));
     struct decoder *decoder;
     enum outcome outcome;
 
     if (!slot->exists && must_exist && !unused) /* a new one has nothing from before */
-        return slot_missing(s);
+        return checks_slot_missing(s);
     outcome = bounds_init(&s->bounds, s->o, sql);
     if (outcome == OUTCOME_OK)
         outcome = delivery_open_output(&s->delivery, s->o);
@@ -626,7 +465,7 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
 static enum outcome prepare_again(struct session *s, PGconn *sql, const struct slot *slot)
 {
     if (!slot->exists)
-        return slot_missing(s);
+        return checks_slot_missing(s);
     return plugin_of(s->o->plugin)->publishes ? publication_prepare(sql, s->o, &s->selection, false)
                                               : OUTCOME_OK;
 }
@@ -643,7 +482,7 @@ static enum outcome check_after_start(struct session *s, PGconn *sql)
     s->pipeline.decoder->settled = slot.catalog_xmin;
     if (outcome != OUTCOME_OK)
         return outcome;
-    return slot.exists ? check_slot_position(s, &slot) : slot_missing(s);
+    return slot.exists ? checks_slot_position(s, &slot) : checks_slot_missing(s);
 }
 
 /* Without -P the state file, or a slot that is there, says what the slot is read with. */
@@ -687,14 +526,14 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
         outcome = version_check(s->system.version, s->o);
     if (!s->prepared)
         s->begun = has_begun(s, &slot);
-    if (outcome == OUTCOME_OK && has_position(s))
-        outcome = check_system(s, *walsender);
+    if (outcome == OUTCOME_OK && session_has_position(s))
+        outcome = checks_system(s, *walsender);
     else if (outcome == OUTCOME_OK && s->delivery.resumed)
-        outcome = check_state(s);
+        outcome = checks_state(s);
     if (outcome == OUTCOME_OK && slot.exists)
-        outcome = check_slot(s, sql, &slot);
-    if (outcome == OUTCOME_OK && slot.exists && has_position(s))
-        outcome = check_slot_position(s, &slot);
+        outcome = checks_slot(s, sql, &slot);
+    if (outcome == OUTCOME_OK && slot.exists && session_has_position(s))
+        outcome = checks_slot_position(s, &slot);
     if (outcome != OUTCOME_OK)
         return outcome;
     return s->prepared ? prepare_again(s, sql, &slot) : prepare(s, sql, *walsender, &slot);

@@ -60,6 +60,9 @@ void session_disconnect(struct session *s);
  */
 enum outcome session_renew(struct session *s);
 
+/* Whether there is a position that the run goes on from. */
+bool session_has_position(const struct session *s);
+
 /* Whether the run reads rows only and has no stream. */
 static inline bool session_is_rows_only(const struct session *s)
 {

@@ -1,0 +1,172 @@
+#include "capture/checks.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "source/plugin.h"
+
+/* ---- the state file ---- */
+
+static enum outcome foreign(const struct session *s, const char *what, const char *theirs,
+                            const char *ours)
+{
+    log_error("state file \"%s\" belongs to another %s: \"%s\", not \"%s\"", s->o->state_file, what,
+              theirs, ours);
+    log_hint("Use the state file that belongs to this capture, or another one to begin anew.");
+    return OUTCOME_MISUSED;
+}
+
+/* Of other plugins there is none. */
+const char *checks_publication(const struct session *s)
+{
+    return plugin_of(s->o->plugin)->publishes ? s->o->publication : "";
+}
+
+enum outcome checks_state(const struct session *s)
+{
+    const struct state *st = &s->delivery.state;
+
+    if (strcmp(st->system_identifier, s->system.identifier) != 0)
+        return foreign(s, "database system", st->system_identifier, s->system.identifier);
+    if (strcmp(st->database, s->system.database) != 0)
+        return foreign(s, "database", st->database, s->system.database);
+    if (strcmp(st->slot, s->o->slot) != 0)
+        return foreign(s, "replication slot", st->slot, s->o->slot);
+    if (strcmp(st->plugin, plugin_of(s->o->plugin)->library) != 0)
+        return foreign(s, "plugin", st->plugin, plugin_of(s->o->plugin)->library);
+    if (strcmp(st->publication, checks_publication(s)) != 0)
+        return foreign(s, "publication", st->publication, checks_publication(s));
+    return OUTCOME_OK;
+}
+
+/* A position beyond the point where the server's history left our timeline never was there. */
+static enum outcome check_timeline(struct session *s, PGconn *walsender)
+{
+    struct state *st = &s->delivery.state;
+    lsn_t end, position = s->delivery.emitted.lsn;
+    enum outcome outcome;
+
+    if (s->system.timeline < st->timeline) {
+        log_error("the server is on timeline %u, but the position is on timeline %u",
+                  s->system.timeline, st->timeline);
+        log_detail("It is an old primary, or a standby that has not caught up.");
+        return OUTCOME_UNAVAILABLE;
+    }
+    outcome = system_timeline_end(walsender, &s->system, st->timeline, &end);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (end && position > end) {
+        log_error("position lost: the server left timeline %u at " LSN_FMT
+                  ", before our position " LSN_FMT,
+                  st->timeline, LSN_ARGS(end), LSN_ARGS(position));
+        log_detail("The output holds transactions that this server has never had.");
+        return OUTCOME_POSITION_LOST;
+    }
+    st->timeline = s->system.timeline;
+    return OUTCOME_OK;
+}
+
+/* A standby may still be replaying what we have seen elsewhere: a moment is given to it. */
+static enum outcome check_not_ahead(struct session *s, PGconn *walsender)
+{
+    enum { TRIES = 20, PAUSE_USEC = 100000 };
+    lsn_t position = s->delivery.emitted.lsn;
+
+    for (int i = 0; i < TRIES && position > s->system.flushed; i++) {
+        enum outcome outcome;
+
+        clock_pause(PAUSE_USEC);
+        system_release(&s->system);
+        outcome = system_identify(walsender, &s->system);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    if (position <= s->system.flushed)
+        return OUTCOME_OK;
+    log_error("position lost: our position " LSN_FMT " lies beyond the server's WAL, which ends at "
+              LSN_FMT,
+              LSN_ARGS(position), LSN_ARGS(s->system.flushed));
+    log_detail("The server has been restored from a backup, or is another copy of the system.");
+    return OUTCOME_POSITION_LOST;
+}
+
+/* The slot is behind us or with us; ahead it can only be when others have read from it. */
+enum outcome checks_slot_position(const struct session *s, const struct slot *slot)
+{
+    lsn_t position = s->delivery.emitted.lsn;
+
+    if (slot->confirmed <= position)
+        return OUTCOME_OK;
+    log_error("position lost: replication slot \"%s\" is at " LSN_FMT
+              ", ahead of our position " LSN_FMT,
+              s->o->slot, LSN_ARGS(slot->confirmed), LSN_ARGS(position));
+    log_detail("It was advanced by another consumer, or dropped and created again; the changes in "
+               "between cannot be had from it.");
+    log_hint("To begin anew, move the state file away and choose a startup mode.");
+    return OUTCOME_POSITION_LOST;
+}
+
+enum outcome checks_slot_missing(const struct session *s)
+{
+    bool known = session_has_position(s);
+
+    log_error(known ? "position lost: replication slot \"%s\" does not exist"
+                    : "replication slot \"%s\" does not exist",
+              s->o->slot);
+    if (known)
+        log_detail("It was dropped, or this is another server after a failover without a failover "
+                   "slot.");
+    else if (s->o->start_lsn)
+        log_hint("A new slot has no changes from before it was created: leave -I out.");
+    else
+        log_hint("Create it first, or use -m never, which creates it.");
+    return known ? OUTCOME_POSITION_LOST : OUTCOME_MISUSED;
+}
+
+/*
+ * Waits while somebody holds the slot: after a crash of ours the server needs a moment to notice,
+ * after a lost network at most wal_sender_timeout.
+ */
+static enum outcome await_slot(struct session *s, PGconn *sql, struct slot *slot)
+{
+    enum { PATIENCE_SEC = 5, PAUSE_USEC = 50000 };
+    usec_t patience = PATIENCE_SEC * USEC_PER_SEC + (s->prepared ? s->system.wal_sender_timeout : 0);
+    usec_t deadline = clock_ticks() + patience;
+
+    while (slot->active && clock_ticks() < deadline && !signals_stop()) {
+        enum outcome outcome;
+
+        clock_pause(PAUSE_USEC);
+        outcome = slot_find(sql, s->o->slot, slot);
+        if (outcome != OUTCOME_OK)
+            return outcome;
+    }
+    if (!slot->active)
+        return OUTCOME_OK;
+    if (signals_stop())
+        return OUTCOME_STOPPED;
+    log_error("replication slot \"%s\" is in use by process %d", s->o->slot, slot->active_pid);
+    log_hint("A slot has one reader at a time.  See pg_stat_replication for who that is.");
+    return OUTCOME_UNAVAILABLE;
+}
+
+/* ---- all of it ---- */
+
+/* Same system, timeline, WAL: whenever there is a position. */
+enum outcome checks_system(struct session *s, PGconn *walsender)
+{
+    enum outcome outcome = checks_state(s);
+
+    if (outcome == OUTCOME_OK)
+        outcome = check_timeline(s, walsender);
+    return outcome == OUTCOME_OK ? check_not_ahead(s, walsender) : outcome;
+}
+
+enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot)
+{
+    enum outcome outcome = slot_check(slot, s->o, &s->system);
+
+    return outcome == OUTCOME_OK ? await_slot(s, sql, slot) : outcome;
+}

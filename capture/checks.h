@@ -1,0 +1,34 @@
+/*
+ * checks - is this the server, and the slot, that the position belongs to?
+ *
+ * The questions of CONTRACT, section 7, asked on every connect and before any output, and by --ack
+ * before anything is acknowledged.  Each says what is wrong: OUTCOME_MISUSED where the state file is
+ * another capture's, OUTCOME_POSITION_LOST where what follows the position cannot be had from here,
+ * OUTCOME_UNAVAILABLE where waiting may help.
+ */
+#ifndef CAPTURE_CHECKS_H
+#define CAPTURE_CHECKS_H
+
+#include <libpq-fe.h>
+
+#include "capture/session.h"
+
+/* The publication as the state file has it; "" for plugins that have none. */
+const char *checks_publication(const struct session *s);
+
+/* The state file is of this system, database, slot, plugin and publication. */
+enum outcome checks_state(const struct session *s);
+
+/* That, and the server's history and WAL have our position. */
+enum outcome checks_system(struct session *s, PGconn *walsender);
+
+/* The slot is of the right kind and alive; waits while somebody holds it. */
+enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot);
+
+/* The slot is not ahead of the position. */
+enum outcome checks_slot_position(const struct session *s, const struct slot *slot);
+
+/* There is no slot: says so, and returns what that is. */
+enum outcome checks_slot_missing(const struct session *s);
+
+#endif
