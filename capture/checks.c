@@ -68,7 +68,23 @@ static enum outcome check_timeline(struct session *s, PGconn *walsender)
     return OUTCOME_OK;
 }
 
-/* A standby may still be replaying what we have seen elsewhere: a moment is given to it. */
+/* What is not there may come yet: with a promotion, or from the primary. */
+static enum outcome standby_lacks(const char *what)
+{
+    log_error("the server is a standby, and %s", what);
+    log_hint("target_session_attrs=read-write in the connection string leaves standbys out.");
+    return OUTCOME_UNAVAILABLE;
+}
+
+/* Before 16 a standby does not decode, whatever slots it has. */
+static enum outcome check_decodes(const struct session *s)
+{
+    if (!s->system.standby || s->system.version >= 160000 || session_is_rows_only(s))
+        return OUTCOME_OK;
+    return standby_lacks("before PostgreSQL 16 only a primary server gives changes");
+}
+
+/* A standby may still be receiving what we have seen elsewhere: a moment is given to it. */
 static enum outcome check_not_ahead(struct session *s, PGconn *walsender)
 {
     enum { TRIES = 20, PAUSE_USEC = 100000 };
@@ -85,6 +101,8 @@ static enum outcome check_not_ahead(struct session *s, PGconn *walsender)
     }
     if (position <= s->system.flushed)
         return OUTCOME_OK;
+    if (s->system.standby)
+        return standby_lacks("has not received the WAL up to our position");
     log_error("position lost: our position " LSN_FMT " lies beyond the server's WAL, which ends at "
               LSN_FMT,
               LSN_ARGS(position), LSN_ARGS(s->system.flushed));
@@ -112,6 +130,8 @@ enum outcome checks_slot_missing(const struct session *s)
 {
     bool known = session_has_position(s);
 
+    if (known && s->system.standby)
+        return standby_lacks("does not have our replication slot");
     log_error(known ? "position lost: replication slot \"%s\" does not exist"
                     : "replication slot \"%s\" does not exist",
               s->o->slot);
@@ -161,6 +181,8 @@ enum outcome checks_system(struct session *s, PGconn *walsender)
 
     if (outcome == OUTCOME_OK)
         outcome = check_timeline(s, walsender);
+    if (outcome == OUTCOME_OK)
+        outcome = check_decodes(s);
     return outcome == OUTCOME_OK ? check_not_ahead(s, walsender) : outcome;
 }
 

@@ -16,6 +16,7 @@ static const struct sqlstate_class classes[] = {
     {"0A", OUTCOME_MISUSED},        /* feature not supported */
     {"22012", OUTCOME_FAILED},      /* a row filter divides by zero */
     {"22", OUTCOME_MISUSED},        /* data exception: a bad option value */
+    {"25006", OUTCOME_MISUSED},     /* read-only: a standby */
     {"28", OUTCOME_MISUSED},        /* authentication, pg_hba.conf */
     {"3D", OUTCOME_MISUSED},        /* no such database */
     {"40", OUTCOME_UNAVAILABLE},    /* rolled back, conflict with recovery */

@@ -19,11 +19,13 @@ static void copy_text(char *to, size_t size, const PGresult *result, const char 
 
 /*
  * Columns come with versions: wal_status 13, two_phase 14, conflicting 16, invalidation_reason and
- * synced 17.  A row as JSON has what there is, so that one statement serves all of them.
+ * synced 17, which stays true when the standby has been promoted.  A row as JSON has what there is,
+ * so that one statement serves all of them.
  */
 static const char find_statement[] =
     "SELECT slot_type, plugin, database, active, active_pid, confirmed_flush_lsn, catalog_xmin,"
-    "       (j->>'two_phase')::bool AS two_phase, (j->>'synced')::bool AS synced,"
+    "       (j->>'two_phase')::bool AS two_phase,"
+    "       coalesce((j->>'synced')::bool, false) AND pg_is_in_recovery() AS synced,"
     "       coalesce(j->>'wal_status' = 'lost', false)"
     "         OR coalesce((j->>'conflicting')::bool, false)"
     "         OR j->>'invalidation_reason' IS NOT NULL AS lost,"
@@ -157,7 +159,7 @@ void slot_name_blockers(PGconn *sql, const char *waiting)
 
     log_notice("waiting for running transactions before %s", waiting);
     if (sql_query(sql, "look up running transactions",
-                  "SELECT string_agg(who, ', ') AS list FROM ("
+                  "SELECT string_agg(who, ', ') AS list, pg_is_in_recovery() AS standby FROM ("
                   "  SELECT format('process %s (%s)', pid, state) AS who FROM pg_stat_activity"
                   "   WHERE backend_xid IS NOT NULL"
                   "  UNION ALL"
@@ -167,6 +169,9 @@ void slot_name_blockers(PGconn *sql, const char *waiting)
     list = result_text(result, 0, "list");
     if (list)
         log_detail("The server waits until these have ended: %s.", list);
+    else if (result_bool(result, 0, "standby"))
+        log_hint("A standby learns from its primary which are running: SELECT "
+                 "pg_log_standby_snapshot() there, when it is quiet.");
     PQclear(result);
 }
 
@@ -260,21 +265,46 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
     return outcome;
 }
 
-enum outcome slot_drop(PGconn *sql, const char *name)
+/* Waits a little for nobody to hold the slot. */
+static enum outcome await_end(PGconn *sql, const char *name, struct slot *s)
 {
     enum { TRIES = 100, PAUSE_USEC = 50000 };
-    PGresult *result;
-    struct slot s;
     enum outcome outcome = OUTCOME_OK;
 
     for (int i = 0; i < TRIES; i++) {
-        outcome = slot_find(sql, name, &s);
-        if (outcome != OUTCOME_OK || !s.exists)
-            return outcome;
-        if (!s.active)
+        outcome = slot_find(sql, name, s);
+        if (outcome != OUTCOME_OK || !s->exists || !s->active)
             break;
         clock_pause(PAUSE_USEC);
     }
+    return outcome;
+}
+
+enum outcome slot_advance(PGconn *sql, const char *name, lsn_t lsn)
+{
+    char position[24];
+    const char *params[] = {name, position};
+    PGresult *result;
+    struct slot s;
+    enum outcome outcome = await_end(sql, name, &s);
+
+    if (outcome != OUTCOME_OK || !s.exists || s.confirmed >= lsn)
+        return outcome;
+    snprintf(position, sizeof position, LSN_FMT, LSN_ARGS(lsn));
+    outcome = sql_query(sql, "advance the replication slot",
+                        "SELECT pg_replication_slot_advance($1, $2::pg_lsn)", 2, params, &result);
+    PQclear(result);
+    return outcome;
+}
+
+enum outcome slot_drop(PGconn *sql, const char *name)
+{
+    PGresult *result;
+    struct slot s;
+    enum outcome outcome = await_end(sql, name, &s);
+
+    if (outcome != OUTCOME_OK || !s.exists)
+        return outcome;
     outcome = sql_query(sql, "drop the replication slot", "SELECT pg_drop_replication_slot($1)", 1,
                         &name, &result);
     PQclear(result);

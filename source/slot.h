@@ -15,7 +15,7 @@ struct slot {
     bool logical;
     bool active;
     bool two_phase;
-    bool synced; /* kept up to date from a primary; not usable here until promotion */
+    bool synced; /* being kept up to date from a primary; not usable here until promotion */
     bool lost;
     char plugin[64];
     char database[64];
@@ -49,6 +49,12 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
 
 /* Tells the user which transactions are waited for. */
 void slot_name_blockers(PGconn *sql, const char *waiting);
+
+/*
+ * Moves the slot on to that position, unless it is there already; waits a little for a walsender that
+ * is still ending.
+ */
+enum outcome slot_advance(PGconn *sql, const char *name, lsn_t lsn);
 
 /* Drops the slot, waiting a little for a walsender that is still ending. */
 enum outcome slot_drop(PGconn *sql, const char *name);

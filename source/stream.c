@@ -51,21 +51,37 @@ static bool is_news(struct stream *s, const char *message)
 }
 
 /*
+ * Changes of a failover slot are held back until the standbys of synchronized_standby_slots have
+ * them (17+).  While it waits the server warns, and when it has to stop meanwhile it fails, with
+ * SQLSTATEs of slots that are lost.  What tells these apart in any language is who says it.
+ */
+static bool waits_for_standby(const PGresult *result)
+{
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+    return function && strcmp(function, "StandbySlotsHaveCaughtup") == 0;
+}
+
+/*
  * PostgreSQL 18 does not fail on a publication that is not there at some point of the WAL: it
  * warns (SQLSTATE 55000) and leaves the changes out.  Seen here, it is as fatal as it is on 17.
  */
 static void on_notice(void *arg, const PGresult *result)
 {
     struct stream *s = arg;
-    const char *message, *severity;
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), *severity;
 
+    if (waits_for_standby(result)) {
+        if (is_news(s, message ? message : ""))
+            server_warning(NULL, result, "get changes that a standby does not have yet");
+        return;
+    }
     if (s->plugin->publishes && strcmp(result_sqlstate(result), "55000") == 0) {
         s->unpublished = true;
         server_error(NULL, result, "read all changes");
         hint_at_publication();
         return;
     }
-    message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
     if (severity && strcmp(severity, "WARNING") == 0 && !s->selects &&
         is_news(s, message ? message : ""))
@@ -81,6 +97,8 @@ static enum outcome stream_error(const struct stream *s, const PGresult *result,
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
     const char *sqlstate = result_sqlstate(result);
 
+    if (waits_for_standby(result))
+        return OUTCOME_UNAVAILABLE;
     if (s->plugin->publishes && strcmp(sqlstate, "42704") == 0) {
         hint_at_publication();
         return OUTCOME_POSITION_LOST;

@@ -66,7 +66,9 @@ bool stream_read(struct stream *s);
 enum stream_step stream_next(struct stream *s, struct stream_message *m, enum outcome *outcome);
 
 /*
- * Sends a status: everything up to `flushed` is safe on our side.  With ask_reply the server
+ * Sends a status: everything up to `flushed` is safe on our side.  0 says nothing of that, only that
+ * all has been received: the slot stays where it is, but a server that shuts down waits for nothing
+ * more (WalSndDone() goes by what was written where nothing was flushed).  With ask_reply the server
  * answers with a keepalive at once.  False when the connection is lost (not logged).
  */
 bool stream_feedback(struct stream *s, lsn_t flushed, bool ask_reply);

@@ -11,12 +11,13 @@
 #include "source/connection.h"
 #include "source/slot.h"
 
-static enum outcome read_sender_timeout(PGconn *walsender, struct system *s)
+static enum outcome read_role(PGconn *walsender, struct system *s)
 {
     PGresult *result;
     enum outcome outcome =
-        walsender_query(walsender, "read wal_sender_timeout",
-                        "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'",
+        walsender_query(walsender, "look up the server's role",
+                        "SELECT setting, pg_is_in_recovery() AS standby"
+                        "  FROM pg_settings WHERE name = 'wal_sender_timeout'",
                         &result);
     const char *milliseconds;
 
@@ -24,6 +25,7 @@ static enum outcome read_sender_timeout(PGconn *walsender, struct system *s)
         return outcome;
     milliseconds = result_text(result, 0, "setting");
     s->wal_sender_timeout = milliseconds ? (usec_t)strtoll(milliseconds, NULL, 10) * 1000 : 0;
+    s->standby = result_bool(result, 0, "standby");
     PQclear(result);
     return OUTCOME_OK;
 }
@@ -51,7 +53,7 @@ enum outcome system_identify(PGconn *walsender, struct system *s)
     s->flushed = result_lsn(result, 0, "xlogpos");
     s->database = xstrdup(database);
     PQclear(result);
-    return read_sender_timeout(walsender, s);
+    return read_role(walsender, s);
 }
 
 void system_release(struct system *s)

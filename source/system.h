@@ -11,7 +11,8 @@
 struct system {
     char identifier[24]; /* decimal; the same for ever, and on every standby */
     uint32_t timeline;
-    lsn_t flushed; /* end of the WAL that is safe on disk there; a standby: replayed */
+    lsn_t flushed; /* end of the WAL that is safe on disk there; a standby: received */
+    bool standby;
     char *database;
     int version;               /* as PQserverVersion(): 150020 */
     usec_t wal_sender_timeout; /* 0 = off */
