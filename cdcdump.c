@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "capture/acknowledge.h"
 #include "capture/capture.h"
 #include "cli/options.h"
 #include "source/plugin.h"
@@ -84,9 +85,11 @@ int main(int argc, char **argv)
         options_hint_at_help();
         return EXIT_MISUSED;
     }
-    if (!signals_install(o.file != NULL))
+    if (!signals_install(o.file && o.ack_mode != ACK_DEFERRED))
         return EXIT_FAILED;
+    if (o.exec)
+        signals_watch_children();
     /* pauses of 50 µs are meant as such: the kernel's default slack is as much again */
     prctl(PR_SET_TIMERSLACK, 1000ul);
-    return (int)exit_status(capture_run(&o));
+    return (int)exit_status(o.action == ACTION_ACK ? acknowledge_run(&o) : capture_run(&o));
 }

@@ -74,6 +74,20 @@ bool signals_install(bool hangup_reopens)
     return true;
 }
 
+static void on_child(int signo)
+{
+    (void)signo;
+    wake();
+}
+
+void signals_watch_children(void)
+{
+    struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGCHLD, &action, NULL);
+}
+
 int signals_fd(void)
 {
     return wake_pipe[0];

@@ -15,6 +15,9 @@
 /* Installs the handlers; once, before any connection is made. */
 bool signals_install(bool hangup_reopens);
 
+/* From now on the end of a child process makes signals_fd() readable, too. */
+void signals_watch_children(void);
+
 /* Readable when a signal has come since signals_drain(). */
 int signals_fd(void);
 void signals_drain(void);

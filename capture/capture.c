@@ -109,9 +109,11 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
         stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
         stream_finish(&s->stream);
     }
-    if (is_orderly(outcome) || outcome == OUTCOME_COLUMNS_CHANGED)
-        outcome = end == OUTCOME_OK ? outcome : end;
-    return outcome;
+    if (!is_orderly(outcome) && outcome != OUTCOME_COLUMNS_CHANGED)
+        return outcome;
+    if (end == OUTCOME_OK)
+        end = delivery_leave_pending(&s->delivery);
+    return end == OUTCOME_OK ? outcome : end;
 }
 
 /* An output without records is to be a whole one all the same. */

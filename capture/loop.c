@@ -16,6 +16,7 @@ enum {
     ASK_USEC = 100000,          /* with --until, ask the quiet server where it stands */
     PUSH_USEC = 100000,         /* rows wait for a stream that stands still: see push_wal() */
     ASK_SOON_USEC = 2000,       /* beside the chunks of a snapshot, ask the server that often */
+    SILENCE_SEC = 60,           /* likewise: a server that says nothing for so long has gone */
     STALL_FALLBACK_SEC = 30,    /* where wal_sender_timeout is off */
 };
 
@@ -28,6 +29,8 @@ struct loop {
     usec_t last_status;
     usec_t last_settle;
     usec_t last_ask;
+    usec_t heard;        /* when the server has last said something, */
+    usec_t asked;        /* and when it was asked to, as it had not for a while */
     usec_t last_heartbeat;
     usec_t last_stats;
     usec_t blocked_since; /* the output takes nothing more; 0 = it does */
@@ -35,6 +38,8 @@ struct loop {
     usec_t last_look;     /* at what the reader has taken */
     usec_t last_taken;    /* when a look last found more taken, or nothing left to take */
     uint64_t taken;       /* bytes, at the last look */
+    uint64_t accepted_mark; /* grows with what replies and commands accept; */
+    usec_t last_accepted;   /* when it last did */
     usec_t unwritten_since; /* 0 = everything has been given to the output */
     lsn_t waits_at;       /* where the stream stands, while rows wait for it, ... */
     usec_t waits_since;   /* ... since then */
@@ -56,9 +61,9 @@ static void init(struct loop *l, struct session *s)
     l->stall_after = s->o->stall_timeout ? s->o->stall_timeout
                      : timeout           ? timeout / 2
                                          : STALL_FALLBACK_SEC * USEC_PER_SEC;
-    l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->now;
+    l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->heard = l->now;
     l->last_stats = l->now;
-    l->last_look = l->last_taken = l->now;
+    l->last_look = l->last_taken = l->last_accepted = l->now;
     l->gather = (struct gather){.loopback = s->stream.loopback, .last_data = l->now};
 }
 
@@ -66,7 +71,7 @@ static void init(struct loop *l, struct session *s)
 
 static bool output_is_full(const struct loop *l)
 {
-    return output_pending(&l->s->delivery.output) >= OUTPUT_HIGH_WATER;
+    return delivery_is_full(&l->s->delivery);
 }
 
 /* What the sieve holds goes on, now that it knows the answers. */
@@ -113,6 +118,8 @@ static enum outcome take_messages(struct loop *l, size_t *bytes)
 
         if (output_is_full(l)) {
             outcome = delivery_flush(&s->delivery);
+            if (outcome == OUTCOME_OK)
+                outcome = delivery_tend(&s->delivery);
             if (outcome != OUTCOME_OK || output_is_full(l)) {
                 l->unread = true;
                 return outcome;
@@ -131,6 +138,7 @@ static enum outcome take_messages(struct loop *l, size_t *bytes)
         }
         if (step != STREAM_MESSAGE)
             return outcome;
+        l->heard = l->now;
         if (m.kind == STREAM_KEEPALIVE)
             l->reply |= m.wants_reply;
         *bytes += m.len;
@@ -210,6 +218,19 @@ static enum outcome take_input(struct loop *l)
 
 /* ---- output ---- */
 
+/* Since when the output has stood still with something waiting for it. */
+static void note_blocked(struct loop *l)
+{
+    const struct delivery *d = &l->s->delivery;
+
+    if (!delivery_is_waiting(d)) {
+        l->unwritten_since = l->blocked_since = 0;
+    } else if (l->blocked_since == 0 || delivery_progress(d) != l->blocked_at) {
+        l->blocked_since = l->now;
+        l->blocked_at = delivery_progress(d);
+    }
+}
+
 /* One write per wake-up; in a busy stream even less often. */
 static enum outcome give_output(struct loop *l)
 {
@@ -217,27 +238,19 @@ static enum outcome give_output(struct loop *l)
     size_t pending;
     enum outcome outcome = OUTCOME_OK;
 
-    if (!l->gather.busy && d->mode != ACK_WRITTEN) /* a reader waits for it, a file does not */
+    if (!l->gather.busy && !delivery_can_cut(d)) /* a reader waits for it, a file does not */
         outcome = delivery_close_block(d);
     pending = output_pending(&d->output);
     if (outcome != OUTCOME_OK)
         return outcome;
-    if (pending == 0) {
-        l->unwritten_since = l->blocked_since = 0;
-        return OUTCOME_OK;
-    }
-    if (l->unwritten_since == 0)
+    if (pending > 0 && l->unwritten_since == 0)
         l->unwritten_since = l->now;
-    if (l->gather.busy && pending < WRITE_SIZE &&
+    if (l->gather.busy && pending > 0 && pending < WRITE_SIZE &&
         l->now + l->gather.pause - l->unwritten_since < WRITE_DELAY_USEC)
         return OUTCOME_OK;
-    outcome = delivery_flush(d);
-    if (output_pending(&d->output) == 0)
-        l->unwritten_since = l->blocked_since = 0;
-    else if (l->blocked_since == 0 || d->output.offset != l->blocked_at) {
-        l->blocked_since = l->now;
-        l->blocked_at = d->output.offset;
-    }
+    if (pending > 0)
+        outcome = delivery_flush(d);
+    note_blocked(l);
     return outcome;
 }
 
@@ -249,14 +262,23 @@ static enum outcome settle(struct loop *l)
     return delivery_settle(&l->s->delivery);
 }
 
+/*
+ * A server that asks for it may be about to shut down, and would wait for us to have flushed all:
+ * where that is up to others it is told that all has been received instead.
+ */
 static enum outcome tell_server(struct loop *l, bool ask)
 {
+    lsn_t recorded = l->s->delivery.recorded.lsn;
+    bool behind = l->reply && recorded < l->s->stream.received;
+
     l->last_status = l->now;
     l->reply = false;
-    l->told = l->s->delivery.recorded.lsn;
     if (session_is_rows_only(l->s))
         return OUTCOME_OK;
-    return stream_feedback(&l->s->stream, l->told, ask) ? OUTCOME_OK : connection_lost();
+    if (!behind)
+        l->told = recorded;
+    return stream_feedback(&l->s->stream, behind ? 0 : recorded, ask) ? OUTCOME_OK
+                                                                      : connection_lost();
 }
 
 /* Output is put on record soon, a position that moved without any at the status interval. */
@@ -344,6 +366,32 @@ static enum outcome push_wal(struct loop *l)
     return outcome == OUTCOME_OK ? system_push_wal(sql) : outcome;
 }
 
+/*
+ * A connection can be half open: the server, or something on the way, takes what we send and says
+ * nothing more.  So a silent server is asked, and let go when it does not answer.  What was not looked
+ * at, as the output was full or rows came first, is no silence.
+ */
+static enum outcome check_silence(struct loop *l)
+{
+    struct session *s = l->s;
+    usec_t limit = s->system.wal_sender_timeout ? s->system.wal_sender_timeout
+                                                : SILENCE_SEC * USEC_PER_SEC;
+
+    if (session_is_rows_only(s) || rows_hold_stream(&s->rows) || l->unread)
+        l->heard = l->now;
+    if (l->now - l->heard < limit / 2)
+        return OUTCOME_OK;
+    if (l->asked <= l->heard) {
+        l->asked = l->now;
+        return tell_server(l, true);
+    }
+    if (l->now - l->asked < limit / 2)
+        return OUTCOME_OK;
+    log_warning("the server has said nothing for %.3g seconds: giving up the connection",
+                (double)(l->now - l->heard) / (double)USEC_PER_SEC);
+    return OUTCOME_UNAVAILABLE;
+}
+
 /* In mode snapshot what has been committed when all rows are there is the end. */
 static enum outcome end_snapshot(struct loop *l)
 {
@@ -380,7 +428,7 @@ static enum outcome beat(struct loop *l)
     struct session *s = l->s;
 
     if (!s->o->heartbeat || l->now - l->last_heartbeat < s->o->heartbeat ||
-        !pipeline_at_boundary(&s->pipeline))
+        !pipeline_at_boundary(&s->pipeline) || output_is_full(l))
         return OUTCOME_OK;
     l->last_heartbeat = l->now;
     return pipeline_heartbeat(&s->pipeline);
@@ -433,6 +481,11 @@ static enum outcome heed_signals(struct loop *l)
     return signals_stop() ? OUTCOME_STOPPED : OUTCOME_OK;
 }
 
+static enum outcome tend(struct loop *l)
+{
+    return delivery_tend(&l->s->delivery);
+}
+
 static enum outcome rotate(struct loop *l)
 {
     struct delivery *d = &l->s->delivery;
@@ -444,8 +497,8 @@ static enum outcome rotate(struct loop *l)
 static enum outcome run_timers(struct loop *l)
 {
     static enum outcome (*const timers[])(struct loop *) = {
-        heed_signals, beat, rotate, keep_position, end_snapshot, ask_position, push_wal,
-        show_progress, check_stall};
+        heed_signals, tend, beat, rotate, keep_position, end_snapshot, ask_position, push_wal,
+        show_progress, check_stall, check_silence};
     struct session *s = l->s;
 
     for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
@@ -485,6 +538,7 @@ static usec_t next_timer(const struct loop *l)
         earlier(&at, l->last_stats + s->o->stats);
     if (l->blocked_since)
         earlier(&at, l->blocked_since + l->stall_after);
+    earlier(&at, delivery_due(&s->delivery));
     if (!pipeline_at_boundary(&s->pipeline))
         return at; /* what follows waits for the end of the transaction, not for a time */
     earlier(&at, delivery_rotation_due(&s->delivery));
@@ -508,13 +562,14 @@ static enum outcome wait_for_something(const struct loop *l)
     const struct output *out = &l->s->delivery.output;
     bool watched = out->kind == OUTPUT_PIPE || out->kind == OUTPUT_SOCKET || l->blocked_since;
     bool rows = rows_hold_stream(&l->s->rows);
-    struct pollfd fds[3 + ROWS_MAX_JOBS] = {
+    struct pollfd fds[3 + DELIVERY_WATCHED + ROWS_MAX_JOBS] = {
         {.fd = signals_fd(), .events = POLLIN},
         {.fd = watched ? out->fd : -1, .events = l->blocked_since ? POLLOUT : 0},
         {.fd = l->unread || rows ? -1 : PQsocket(l->s->stream.conn), .events = POLLIN},
     };
     nfds_t n = 3;
 
+    n += delivery_watch(&l->s->delivery, fds + n);
     if (rows && !l->unread)
         n += rows_sockets(&l->s->rows, fds + n, ROWS_MAX_JOBS);
     if (poll(fds, n, timeout_until(next_timer(l), l->now)) > 0) {
@@ -573,12 +628,14 @@ static enum outcome wait_for_output(const struct session *s, usec_t step)
 {
     const struct output *out = &s->delivery.output;
     bool more = output_pending(out) > 0;
-    struct pollfd fds[2] = {
+    struct pollfd fds[2 + DELIVERY_WATCHED] = {
         {.fd = signals_fd(), .events = POLLIN},
-        {.fd = out->kind == OUTPUT_FILE ? -1 : out->fd, .events = more ? POLLOUT : 0},
+        {.fd = out->kind == OUTPUT_FILE || out->hung_up ? -1 : out->fd,
+         .events = more ? POLLOUT : 0},
     };
+    nfds_t n = 2 + delivery_watch(&s->delivery, fds + 2);
 
-    if (poll(fds, 2, (int)(step / 1000)) > 0) {
+    if (poll(fds, n, (int)(step / 1000)) > 0) {
         if (fds[0].revents)
             signals_drain();
         if (fds[1].revents & (POLLERR | POLLHUP))
@@ -588,11 +645,11 @@ static enum outcome wait_for_output(const struct session *s, usec_t step)
 }
 
 /* Everything is with the reader, who has taken some of it, or all there is. */
-static bool has_moved(const struct output *out, uint64_t taken_before)
+static bool has_moved(const struct delivery *d, uint64_t taken_before)
 {
-    uint64_t taken = output_taken(out);
+    uint64_t taken = output_taken(&d->output);
 
-    return output_pending(out) == 0 && (taken != taken_before || taken == out->offset);
+    return !delivery_is_waiting(d) && (taken != taken_before || taken == d->output.offset);
 }
 
 enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
@@ -609,9 +666,11 @@ enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
         if (signals_take_report())
             loop_report(s);
         outcome = delivery_settle(&s->delivery);
+        if (outcome == OUTCOME_OK)
+            outcome = delivery_tend(&s->delivery);
         if (outcome != OUTCOME_OK)
             return outcome;
-        if (moves ? has_moved(&s->delivery.output, taken) : left <= 0)
+        if (moves ? has_moved(&s->delivery, taken) : left <= 0)
             return OUTCOME_OK;
         outcome = wait_for_output(s, moves || left > STEP_USEC ? STEP_USEC : left + 1000);
         if (outcome != OUTCOME_OK)
@@ -627,33 +686,84 @@ static bool is_delivered(const struct delivery *d)
     return delivery_is_whole(d) && output_pending(&d->output) == 0;
 }
 
+/* Replies and commands take as long as they like, but a server that shuts down should not have to wait. */
+static bool stands_unaccepted(struct loop *l)
+{
+    const struct delivery *d = &l->s->delivery;
+    uint64_t mark = d->accepted_end + delivery_progress(d) + d->replies.count;
+
+    if (mark != l->accepted_mark) {
+        l->accepted_mark = mark;
+        l->last_accepted = l->now;
+    }
+    return l->now - l->last_accepted >= l->stall_after;
+}
+
+/* A connection on which nothing moves is given up; the slot can be told later, on another one. */
+static void keep_server_informed(struct loop *l)
+{
+    struct session *s = l->s;
+    bool by_others = s->delivery.mode == ACK_REPLY || s->delivery.batches;
+
+    if (!s->stream.conn || l->now - l->last_status < l->status_every)
+        return;
+    if (!stands_unread(l) && !(by_others && stands_unaccepted(l)) &&
+        tell_server(l, false) == OUTCOME_OK)
+        return;
+    stream_close(&s->stream);
+    s->let_go = true;
+}
+
+/* What is accepted is looked at, and put on record, less and less often: a sync costs something. */
+static enum outcome take_turn(struct loop *l, usec_t *step, usec_t *settle_at)
+{
+    enum { LAST_STEP_USEC = 200000 };
+    struct delivery *d = &l->s->delivery;
+    bool impatient = d->replies.endless && stands_unaccepted(l);
+    enum outcome outcome = delivery_flush(d);
+
+    if (outcome == OUTCOME_OK)
+        outcome = delivery_tend(d);
+    if (outcome == OUTCOME_OK && l->now >= *settle_at) {
+        outcome = delivery_settle(d);
+        *settle_at = l->now + *step;
+        *step = *step * 2 < LAST_STEP_USEC ? *step * 2 : LAST_STEP_USEC;
+    }
+    return outcome == OUTCOME_OK ? delivery_check_replies(d, impatient) : outcome;
+}
+
+/* Whether the waiting is over, though not everything has been accepted. */
+static bool is_time_up(struct session *s, usec_t now, usec_t deadline)
+{
+    struct delivery *d = &s->delivery;
+
+    if (!d->batches)
+        return deadline ? now >= deadline : signals_stop();
+    if (signals_stop())
+        delivery_end(d, true);
+    return delivery_is_over(d);
+}
+
 /*
  * Until everything is accepted; the server hears from us meanwhile.  A reader that stands still
- * for the stall timeout costs the connection, not the output.  What it takes is looked at, and put
- * on record, less and less often: a slow one should not cost a sync every few milliseconds.
+ * for the stall timeout costs the connection, not the output.
  */
 static enum outcome drain_output(struct session *s, usec_t deadline)
 {
-    enum { FIRST_STEP_USEC = 5000, LAST_STEP_USEC = 200000 };
+    enum { FIRST_STEP_USEC = 5000 };
     usec_t step = FIRST_STEP_USEC, settle_at = 0;
     struct loop l;
 
     init(&l, s);
+    delivery_end(&s->delivery, deadline != 0);
     for (;;) {
-        enum outcome outcome = delivery_flush(&s->delivery);
+        enum outcome outcome = take_turn(&l, &step, &settle_at);
 
-        if (outcome == OUTCOME_OK && l.now >= settle_at) {
-            outcome = delivery_settle(&s->delivery);
-            settle_at = l.now + step;
-            step = step * 2 < LAST_STEP_USEC ? step * 2 : LAST_STEP_USEC;
-        }
         if (outcome != OUTCOME_OK || is_delivered(&s->delivery))
             return outcome;
-        if ((deadline && l.now >= deadline) || (!deadline && signals_stop()))
-            return OUTCOME_OK;
-        if (s->stream.conn && l.now - l.last_status >= l.status_every &&
-            (stands_unread(&l) || tell_server(&l, false) != OUTCOME_OK))
-            stream_close(&s->stream);
+        if (is_time_up(s, l.now, deadline))
+            return delivery_accept(&s->delivery);
+        keep_server_informed(&l);
         outcome = wait_for_output(s, settle_at - l.now);
         if (outcome != OUTCOME_OK)
             return outcome;
@@ -674,6 +784,8 @@ enum outcome loop_finish(struct session *s, usec_t grace)
     if (s->stream.conn) {
         stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
         stream_finish(&s->stream);
+    } else if (s->let_go) {
+        session_tell_slot(s);
     }
     return outcome;
 }

@@ -62,6 +62,24 @@ bool pipeline_at_boundary(const struct pipeline *p)
 
 /* ---- records ---- */
 
+/* Where a record goes that is of no table, and carries that LSN. */
+static enum outcome begin_other(struct pipeline *p, lsn_t lsn, struct output **out)
+{
+    delivery_show(p->delivery, lsn);
+    return delivery_other_output(p->delivery, encoder_server(p->encoder), lsn, out);
+}
+
+static enum outcome tell_transaction(struct pipeline *p, const struct transaction *t,
+                                     enum transaction_mark how)
+{
+    struct output *out;
+    enum outcome outcome = begin_other(p, t->commit_lsn, &out);
+
+    if (outcome == OUTCOME_OK)
+        outcome = encoder_transaction(p->encoder, t, how, output_buffer(out));
+    return outcome == OUTCOME_OK ? delivery_added(p->delivery, out, 1) : outcome;
+}
+
 static enum outcome announce(struct pipeline *p, const struct transaction *t)
 {
     if (p->announced)
@@ -69,7 +87,7 @@ static enum outcome announce(struct pipeline *p, const struct transaction *t)
     p->announced = true;
     if (!p->o->transactions)
         return OUTCOME_OK;
-    return encoder_transaction(p->encoder, t, MARK_BEGIN, output_buffer(&p->delivery->output));
+    return tell_transaction(p, t, MARK_BEGIN);
 }
 
 /* The version of the relation that was told of last; 0 = none. */
@@ -103,6 +121,8 @@ static enum outcome tell_schema(struct pipeline *p, struct told *told, const str
                                 const struct relation *r, lsn_t lsn)
 {
     uint32_t *version;
+    struct output *out;
+    enum outcome outcome;
     bool first;
 
     if (!p->o->schema_events)
@@ -114,7 +134,10 @@ static enum outcome tell_schema(struct pipeline *p, struct told *told, const str
     *version = r->version;
     if (first && told == &p->stream_told && told_by_rows(p, r))
         return OUTCOME_OK;
-    return encoder_schema(p->encoder, t, r, lsn, first, output_buffer(&p->delivery->output));
+    outcome = begin_other(p, t && t->commit_lsn ? t->commit_lsn : lsn, &out);
+    if (outcome == OUTCOME_OK)
+        outcome = encoder_schema(p->encoder, t, r, lsn, first, output_buffer(out));
+    return outcome == OUTCOME_OK ? delivery_added(p->delivery, out, 1) : outcome;
 }
 
 /* Numbers the change and writes its record, unless that is in the output already. */
@@ -137,6 +160,7 @@ static enum outcome emit(struct pipeline *p, const struct transaction *t, struct
         outcome = encoder_change(p->encoder, t, c, output_buffer(out));
     if (outcome != OUTCOME_OK)
         return outcome;
+    delivery_show(p->delivery, t->commit_lsn ? t->commit_lsn : c->lsn);
     p->records++;
     return delivery_added(p->delivery, out, encoder_written(p->encoder));
 }
@@ -383,7 +407,7 @@ static void mark(struct pipeline *p, const struct transaction *t, lsn_t lsn)
 /* After a failover the transaction that was cut off may never have committed: a file forgets it. */
 static enum outcome drop_cut(struct pipeline *p)
 {
-    if (p->delivery->mode == ACK_WRITTEN) {
+    if (delivery_can_cut(p->delivery)) {
         log_warning("transaction %u, whose beginning had been written, has not committed",
                     p->cut.xid);
         placing_look_again(&p->placing);
@@ -398,7 +422,7 @@ static enum outcome drop_cut(struct pipeline *p)
 static enum outcome drop_unmarked(struct pipeline *p)
 {
     p->repeats = p->unmarked = p->cut.open = false;
-    if (p->delivery->mode == ACK_WRITTEN) {
+    if (delivery_can_cut(p->delivery)) {
         placing_look_again(&p->placing);
         return delivery_cut_unfinished(p->delivery);
     }
@@ -477,7 +501,7 @@ static enum outcome on_end(struct pipeline *p, const struct transaction *t,
     enum outcome outcome = OUTCOME_OK;
 
     if (p->o->transactions && (p->announced || how > MARK_PREPARE))
-        outcome = encoder_transaction(p->encoder, t, how, output_buffer(&p->delivery->output));
+        outcome = tell_transaction(p, t, how);
     /* prepared before the slot's two-phase start: sent, here and again, with its COMMIT PREPARED */
     p->held = how == MARK_PREPARE && t->end_lsn <= p->delivery->emitted.lsn;
     p->unmarked |= !t->end_lsn;
@@ -498,6 +522,17 @@ static enum outcome on_fate(struct pipeline *p, const struct transaction *t,
         return on_end(p, t, how);
     end_before(p, t, 0);
     return OUTCOME_OK;
+}
+
+static enum outcome give_message(struct pipeline *p, const struct transaction *t,
+                                 const struct message *m)
+{
+    struct output *out;
+    enum outcome outcome = begin_other(p, t && t->commit_lsn ? t->commit_lsn : m->lsn, &out);
+
+    if (outcome == OUTCOME_OK)
+        outcome = encoder_message(p->encoder, t, m, output_buffer(out));
+    return outcome == OUTCOME_OK ? delivery_added(p->delivery, out, 1) : outcome;
 }
 
 /* One outside of a transaction is a boundary of its own: its LSN is a point to go on from. */
@@ -524,7 +559,7 @@ static enum outcome on_message(struct pipeline *p, const struct transaction *t, 
     if (t)
         outcome = announce(p, t);
     if (outcome == OUTCOME_OK) {
-        outcome = encoder_message(p->encoder, t, m, output_buffer(&p->delivery->output));
+        outcome = give_message(p, t, m);
         p->records++;
     }
     if (!t && outcome == OUTCOME_OK && is_between(p))
@@ -655,7 +690,7 @@ static enum outcome step(struct pipeline *p, struct event *e, usec_t ticks, bool
         bounds_spent(p->bounds, p->records, ticks, p->last_change))
         p->finished = true;
     *over = outcome != OUTCOME_OK || p->finished || !p->more ||
-            output_pending(&p->delivery->output) >= OUTPUT_HIGH_WATER;
+            delivery_is_full(p->delivery);
     return outcome;
 }
 
@@ -736,7 +771,10 @@ enum outcome pipeline_row(struct pipeline *p, const struct relation *r, const st
     if (outcome != OUTCOME_OK)
         return outcome;
     p->records++;
-    return delivery_added(p->delivery, out, encoder_written(p->encoder));
+    delivery_show(p->delivery, p->rows_lsn);
+    outcome = delivery_added(p->delivery, out, encoder_written(p->encoder));
+    delivery_part(p->delivery);
+    return outcome;
 }
 
 void pipeline_end_rows(struct pipeline *p)
@@ -747,10 +785,15 @@ void pipeline_end_rows(struct pipeline *p)
 
 enum outcome pipeline_heartbeat(struct pipeline *p)
 {
-    enum outcome outcome = encoder_heartbeat(p->encoder, p->delivery->emitted.lsn,
-                                             output_buffer(&p->delivery->output));
+    lsn_t lsn = p->delivery->emitted.lsn;
+    struct output *out;
+    enum outcome outcome = begin_other(p, lsn, &out);
 
     if (outcome == OUTCOME_OK)
-        mark(p, NULL, p->delivery->emitted.lsn);
+        outcome = encoder_heartbeat(p->encoder, lsn, output_buffer(out));
+    if (outcome == OUTCOME_OK)
+        outcome = delivery_added(p->delivery, out, 1);
+    if (outcome == OUTCOME_OK)
+        mark(p, NULL, lsn);
     return outcome;
 }

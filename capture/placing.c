@@ -21,7 +21,8 @@ void placing_init(struct placing *pl, const struct options *o, struct encoder *e
         .o = o,
         .encoder = encoder,
         .delivery = delivery,
-        .simple = !o->many_files && !encoder_has_head(encoder) && !delivery->output.begun,
+        .simple = !delivery_has_many(delivery) && !encoder_has_head(encoder) &&
+                  !delivery->output.begun,
         .generation = 1,
     };
 }
@@ -285,7 +286,7 @@ static struct column_list *columns_of(struct placing *pl, const struct relation 
 static enum outcome look_at_file(struct placing *pl, const struct relation *r, lsn_t lsn,
                                  struct output **out)
 {
-    struct files *files = pl->delivery->files;
+    struct delivery *d = pl->delivery;
     struct column_list *known = columns_of(pl, r);
     struct buf columns;
     enum outcome outcome = OUTCOME_OK;
@@ -295,13 +296,13 @@ static enum outcome look_at_file(struct placing *pl, const struct relation *r, l
     add_columns(&columns, r);
     same = columns.len == known->columns.len &&
            memcmp(columns.data, known->columns.data, columns.len) == 0;
-    *out = files_find(files, r);
+    *out = delivery_find(d, r);
     if (*out && !(*out)->begun && !(*out)->container)
         output_begin(*out); /* all it had was taken back */
     if (*out && !same)
-        outcome = files_end(files, *out);
+        outcome = delivery_end_output(d, *out);
     if (outcome == OUTCOME_OK && (!*out || !same)) {
-        outcome = files_open(files, r, encoder_server(pl->encoder), lsn, out);
+        outcome = delivery_begin_output(d, r, encoder_server(pl->encoder), lsn, out);
         if (outcome == OUTCOME_OK && encoder_has_head(pl->encoder)) {
             encoder_expect(pl->encoder, r);
             begin_output(pl, *out);
@@ -317,17 +318,17 @@ static enum outcome look_at_file(struct placing *pl, const struct relation *r, l
 static enum outcome look_at_shared_file(struct placing *pl, const struct relation *r, lsn_t lsn,
                                         struct output **out)
 {
-    struct files *files = pl->delivery->files;
+    struct delivery *d = pl->delivery;
     enum outcome outcome = OUTCOME_OK;
 
-    *out = files_find(files, NULL);
+    *out = delivery_find(d, NULL);
     if (*out && !encoder_fits(pl->encoder, r) &&
         ((*out)->begun || !encoder_expect(pl->encoder, r))) {
-        outcome = files_end(files, *out);
+        outcome = delivery_end_output(d, *out);
         *out = NULL;
     }
     if (outcome == OUTCOME_OK && !*out) {
-        outcome = files_open(files, NULL, encoder_server(pl->encoder), lsn, out);
+        outcome = delivery_begin_output(d, NULL, encoder_server(pl->encoder), lsn, out);
         if (outcome == OUTCOME_OK && encoder_has_head(pl->encoder)) {
             encoder_begin_anew(pl->encoder);
             if (!encoder_fits(pl->encoder, r))
@@ -359,7 +360,7 @@ static struct placed *placed_of(struct placing *pl, enum placing_of of, const st
 
 static unsigned generation(const struct placing *pl)
 {
-    return pl->generation + (pl->delivery->files ? files_generation(pl->delivery->files) : 0);
+    return pl->generation + delivery_generation(pl->delivery);
 }
 
 enum outcome placing_look(struct placing *pl, enum placing_of of, const struct relation *r,
@@ -374,8 +375,10 @@ enum outcome placing_look(struct placing *pl, enum placing_of of, const struct r
     }
     *out = &pl->delivery->output;
     outcome = pl->o->per_table    ? look_at_file(pl, r, lsn, out)
-              : pl->o->many_files ? look_at_shared_file(pl, r, lsn, out)
-                                  : look_at_output(pl, r);
+              : delivery_has_many(pl->delivery) ? look_at_shared_file(pl, r, lsn, out)
+                                                : look_at_output(pl, r);
+    if (outcome == OUTCOME_OK)
+        delivery_note(pl->delivery, *out, r, encoder_server(pl->encoder), lsn);
     *placed = (struct placed){.version = r->version, .generation = generation(pl), .out = *out};
     if (outcome != OUTCOME_OK)
         placed->version = 0;
@@ -387,7 +390,7 @@ enum outcome placing_finish(struct placing *pl)
     struct output *out = &pl->delivery->output;
     const struct buf *head = encoder_head(pl->encoder);
 
-    if (pl->o->many_files || out->begun || head->len == 0)
+    if (delivery_has_many(pl->delivery) || out->begun || head->len == 0)
         return OUTCOME_OK;
     output_set_head(out, head);
     output_begin(out);

@@ -208,10 +208,10 @@ bool rows_output_has_room(struct rows *r, enum outcome *outcome)
     struct delivery *d = r->delivery;
 
     *outcome = OUTCOME_OK;
-    if (output_pending(&d->output) < OUTPUT_HIGH_WATER)
+    if (!delivery_is_full(d))
         return true;
     *outcome = delivery_flush(d);
-    return *outcome == OUTCOME_OK && output_pending(&d->output) < OUTPUT_HIGH_WATER;
+    return *outcome == OUTCOME_OK && !delivery_is_full(d);
 }
 
 const char *rows_snapshot_function(const PGconn *conn)

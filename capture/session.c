@@ -161,7 +161,7 @@ static enum outcome plan_rows(struct session *s)
     st->coverage.uncertain = s->delivery.resumed && !st->coverage.certain &&
                              s->o->mode != MODE_ALWAYS &&
                              s->o->snapshot == SNAPSHOT_INCREMENTAL &&
-                             s->delivery.mode != ACK_WRITTEN &&
+                             !delivery_is_exact(&s->delivery) &&
                              coverage_is_needed(&st->coverage, st->position.lsn);
     st->coverage.given_before = st->coverage.uncertain ? s->system.flushed : 0;
     if (s->o->start_lsn && !session_has_position(s)) {
@@ -667,6 +667,15 @@ enum outcome session_renew(struct session *s)
     return OUTCOME_OK;
 }
 
+void session_tell_slot(struct session *s)
+{
+    PGconn *sql;
+
+    if (!s->streamed || catalog_connection(s->catalog, &sql) != OUTCOME_OK)
+        return;
+    slot_advance(sql, s->o->slot, s->delivery.recorded.lsn);
+}
+
 bool session_is_complete(const struct session *s)
 {
     const struct delivery *d = &s->delivery;
@@ -690,7 +699,7 @@ static bool is_left_over(const struct session *s)
 {
     const struct state *st = &s->delivery.state;
 
-    if (s->o->temporary_slot)
+    if (s->o->temporary_slot || s->delivery.left_pending)
         return false;
     if (s->created && s->refused)
         return true;

@@ -35,6 +35,7 @@ struct session {
     struct sieve *sieve; /* NULL = messages go straight to the pipeline */
     struct stream stream;
     bool prepared; /* the first connect has been made: pipeline and bounds are there */
+    bool let_go;   /* ... while the end of the output was waited for */
     bool stalled;  /* the connection was given up because the reader stands still */
     bool begun;    /* nothing is on record, but rows may have been given: there is a position */
     bool created;  /* this run has created the slot */
@@ -62,6 +63,12 @@ enum outcome session_renew(struct session *s);
 
 /* Whether there is a position that the run goes on from. */
 bool session_has_position(const struct session *s);
+
+/*
+ * At the end, when there is no stream to do it by: tells the slot what is on record.  That it cannot
+ * be told is no failure: it is told by the next run.
+ */
+void session_tell_slot(struct session *s);
 
 /* Whether the run reads rows only and has no stream. */
 static inline bool session_is_rows_only(const struct session *s)

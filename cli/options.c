@@ -124,9 +124,12 @@ static const struct choice snapshot_modes[] = {
 static const struct choice ack_modes[] = {
     {"written", ACK_WRITTEN},
     {"read", ACK_READ},
+    {"reply", ACK_REPLY},
+    {"deferred", ACK_DEFERRED},
     {NULL, 0},
 };
 
+static const struct choice action_ack[] = {{"", ACTION_ACK}, {NULL, 0}};
 static const struct choice prompt_always[] = {{"", PROMPT_ALWAYS}, {NULL, 0}};
 static const struct choice prompt_never[] = {{"", PROMPT_NEVER}, {NULL, 0}};
 
@@ -135,6 +138,8 @@ static const struct choice prompt_never[] = {{"", PROMPT_NEVER}, {NULL, 0}};
 
 /* clang-format off */
 static const struct option_row rows[] = {
+    GROUP("Instead of a capture"),
+    {0, "ack", KIND_SET, AT(o.action), action_ack, NULL, NULL, "acknowledge what a run with --ack-mode=deferred has left pending in the state file"},
     GROUP("Connection options"),
     {'d', "dbname", KIND_STRING, AT(o.dbname), NULL, NULL, "DBNAME", "database, conninfo string or URI"},
     {'h', "host", KIND_STRING, AT(o.host), NULL, NULL, "HOST", "server host or socket directory"},
@@ -185,7 +190,15 @@ static const struct option_row rows[] = {
     {'f', "file", KIND_STRING, AT(o.file), NULL, NULL, "FILE", "write there instead of to standard output; with {schema}, {table}, {topic}, {lsn}, {date}: a file for each table"},
     {0, "rotate", KIND_STRING, AT(rotate), NULL, NULL, "SIZE|SECONDS", "begin another file when one has that size (10MB) or age"},
     {0, "state", KIND_STRING, AT(o.state_file), NULL, NULL, "FILE", "remember position and rows read, and go on from there"},
-    {0, "ack-mode", KIND_CHOICE, AT(o.ack_mode), ack_modes, "ack mode", "MODE", "written (files), read (pipes); default by output"},
+    {0, "ack-mode", KIND_CHOICE, AT(o.ack_mode), ack_modes, "ack mode", "MODE", "when a transaction is accepted: written (files), read (pipes), reply, deferred; default by output"},
+    {0, "ack-fd", KIND_STRING, AT(ack_fd), NULL, NULL, "N", "reply: read acknowledged LSNs, a line each, from this descriptor"},
+    {0, "ack-file", KIND_STRING, AT(o.ack_file), NULL, NULL, "FIFO", "reply: read them from this FIFO"},
+    {0, "exec", KIND_STRING, AT(o.exec), NULL, NULL, "COMMAND", "output goes to the standard input of COMMAND, batch after batch"},
+    {0, "batch-rows", KIND_COUNT, AT(o.batch_rows), NULL, "number of records", "N", "end a batch after N records (default 10000)"},
+    {0, "batch-seconds", KIND_SECONDS, AT(o.batch_time), NULL, "batch time", "SECONDS", "end a batch after so long (default 5)"},
+    {0, "per-table", KIND_FLAG, AT(per_table), NULL, NULL, NULL, "run COMMAND for each table of a batch"},
+    {0, "exec-retries", KIND_COUNT, AT(o.exec_retries), NULL, "number of tries", "N", "try a batch again that often (default 2)"},
+    {0, "dead-letter", KIND_STRING, AT(o.dead_letter), NULL, NULL, "FILE", "put there what cannot be decoded or encoded, and go on"},
     {0, "stall-timeout", KIND_SECONDS, AT(o.stall_timeout), NULL, "stall timeout", "SECONDS", "let go of the server when the reader stands still"},
     {'I', "startpos", KIND_LSN, AT(o.start_lsn), NULL, "start position", "LSN", "start elsewhere"},
     {0, "force", KIND_FLAG, AT(o.force), NULL, NULL, NULL, "let -I skip unread changes"},
@@ -497,6 +510,8 @@ static void note_given(struct parsed *p, const struct option_row *row)
     p->chunk_size_given |= row->offset == AT(o.chunk_size);
     p->changelog_given |= row->offset == AT(o.changelog);
     p->codec_given |= row->offset == AT(o.codec);
+    p->batch_given |= row->offset == AT(o.batch_rows) || row->offset == AT(o.batch_time) ||
+                      row->offset == AT(per_table) || row->offset == AT(o.exec_retries);
     p->types_given |= row->offset == AT(o.handling.profile) || row->offset == AT(settings);
 }
 
@@ -546,6 +561,10 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
               .retry_delay = USEC_PER_SEC,
               .jobs = 1,
               .chunk_size = 8192,
+              .ack_fd = -1,
+              .batch_rows = 10000,
+              .batch_time = 5 * USEC_PER_SEC,
+              .exec_retries = 2,
               .status_interval = 10 * USEC_PER_SEC},
     };
     enum options_result result;

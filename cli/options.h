@@ -36,7 +36,10 @@ enum snapshot_mode { SNAPSHOT_CONSISTENT, SNAPSHOT_INCREMENTAL };
 
 enum publication_mode { PUBLICATION_FILTERED, PUBLICATION_ALL_TABLES, PUBLICATION_EXISTING };
 
-enum ack_mode { ACK_BY_OUTPUT, ACK_WRITTEN, ACK_READ };
+/* The first is not given: it follows from the output; the last one from --exec. */
+enum ack_mode { ACK_BY_OUTPUT, ACK_WRITTEN, ACK_READ, ACK_REPLY, ACK_DEFERRED, ACK_COMMAND };
+
+enum action { ACTION_CAPTURE, ACTION_ACK };
 
 enum format_name { FORMAT_NDJSON, FORMAT_CSV, FORMAT_AVRO };
 
@@ -81,6 +84,8 @@ enum plugin_name {
 };
 
 struct options {
+    enum action action;
+
     /* connection */
     const char *dbname; /* a name, a conninfo string or a URI; NULL = libpq's default */
     const char *host;
@@ -142,11 +147,18 @@ struct options {
     /* delivery */
     const char *file; /* NULL = standard output */
     bool many_files;  /* file has placeholders; */
-    bool per_table;   /* and tells tables apart */
+    bool per_table;   /* and tells tables apart; or --exec does */
     uint64_t rotate_size; /* bytes; 0 = at no size, as the next one */
     usec_t rotate_time;
     const char *state_file;
     enum ack_mode ack_mode;
+    int ack_fd;           /* -1 = not given */
+    const char *ack_file; /* NULL = not given */
+    const char *exec;     /* the command that the output goes to; NULL = none */
+    uint64_t batch_rows;  /* records */
+    usec_t batch_time;
+    uint64_t exec_retries;
+    const char *dead_letter; /* NULL = what cannot be given ends the run */
     usec_t stall_timeout; /* 0 = half of wal_sender_timeout */
 
     /* bounds */

@@ -1,5 +1,7 @@
 #include "cli/parsed.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +60,8 @@ static bool check_key_delimiter(struct parsed *p)
 
 static bool check_slot(const struct options *o)
 {
+    if (!o->slot && o->action == ACTION_ACK)
+        return true; /* the state file knows it */
     if (!o->slot) {
         log_error("no replication slot given");
         log_hint("Name it with -S; it is created when it does not exist.");
@@ -205,6 +209,87 @@ static bool check_placeholders(struct options *o)
     return true;
 }
 
+/* The output is a command's input. */
+static bool check_command(struct parsed *p)
+{
+    struct options *o = &p->o;
+    const char *other = other_records(o);
+    const char *output = o->file                        ? "-f"
+                         : p->rotate                    ? "--rotate"
+                         : o->ack_mode != ACK_BY_OUTPUT ? "--ack-mode"
+                                                        : NULL;
+
+    if (!*o->exec) {
+        log_error("the command of --exec is empty");
+        return false;
+    }
+    if (output)
+        return refuse_pair("--exec", output,
+                           "The output goes to the command, which accepts a batch by exiting with 0.");
+    if (p->per_table && other)
+        return refuse_pair(other, "--per-table",
+                           "The batches are of tables; that record is about none.");
+    if (o->batch_rows == 0) {
+        log_error("invalid number of records 0: must be from 1 on");
+        return false;
+    }
+    o->per_table = p->per_table;
+    o->ack_mode = ACK_COMMAND;
+    return true;
+}
+
+/* Where the reader's replies come from. */
+static bool check_replies(struct parsed *p)
+{
+    struct options *o = &p->o;
+    char *end;
+    unsigned long fd;
+
+    if ((p->ack_fd || o->ack_file) && o->ack_mode != ACK_REPLY) {
+        log_error("%s needs --ack-mode=reply", p->ack_fd ? "--ack-fd" : "--ack-file");
+        return false;
+    }
+    if (o->ack_mode == ACK_REPLY && !p->ack_fd == !o->ack_file) {
+        log_error("--ack-mode=reply needs %s", p->ack_fd ? "one of --ack-fd and --ack-file, not both"
+                                                         : "--ack-fd or --ack-file");
+        log_hint("That is where the reader writes the LSNs that it is done with.");
+        return false;
+    }
+    if (!p->ack_fd)
+        return true;
+    errno = 0;
+    fd = strtoul(p->ack_fd, &end, 10);
+    if (*p->ack_fd < '0' || *p->ack_fd > '9' || *end || errno || fd > INT_MAX) {
+        log_error("invalid descriptor \"%s\": must be a whole number from 0 on", p->ack_fd);
+        return false;
+    }
+    o->ack_fd = (int)fd;
+    return true;
+}
+
+/* What acknowledging later needs, and cannot be had with. */
+static bool check_deferred(const struct options *o)
+{
+    if (o->action == ACTION_ACK && !o->state_file) {
+        log_error("--ack needs --state");
+        return false;
+    }
+    if (o->ack_mode != ACK_DEFERRED)
+        return true;
+    if (!o->state_file) {
+        log_error("--ack-mode=deferred needs --state");
+        log_detail("What is to be acknowledged by --ack is in the state file.");
+        return false;
+    }
+    if (o->many_files)
+        return refuse_pair("--ack-mode=deferred", "placeholders in -f",
+                           "Files get their names when they are accepted.");
+    if (o->drop_slot_on_stop)
+        return refuse_pair("--ack-mode=deferred", "--drop-slot-on-stop",
+                           "The slot is what has the unacknowledged changes.");
+    return true;
+}
+
 static bool check_output(struct parsed *p)
 {
     struct options *o = &p->o;
@@ -213,6 +298,12 @@ static bool check_output(struct parsed *p)
         o->file = NULL;
     if (o->file && !*o->file) {
         log_error("the output file has an empty name");
+        return false;
+    }
+    if (o->exec)
+        return check_command(p);
+    if (p->batch_given) {
+        log_error("--batch-rows, --batch-seconds, --per-table and --exec-retries need --exec");
         return false;
     }
     if (o->file && file_name_has_placeholders(o->file))
@@ -409,6 +500,6 @@ bool parsed_check(struct parsed *p)
         o->publication = o->slot ? xasprintf("cdcdump_%s", o->slot) : "";
     return apply_settings(p) && check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
            check_plugin_options(o) && check_key_delimiter(p) && check_envelope(p) &&
-           check_output(p) &&
+           check_output(p) && check_replies(p) && check_deferred(o) &&
            check_position(o) && check_snapshot(p);
 }

@@ -16,7 +16,9 @@ struct parsed {
     bool snapshot_given, jobs_given, chunk_size_given;
     bool changelog_given, types_given, codec_given;
     const char *key_delimiter; /* as typed, */
-    const char *rotate;        /* likewise */
+    const char *rotate;        /* likewise, */
+    const char *ack_fd;        /* likewise */
+    bool per_table, batch_given;
 };
 
 /*

@@ -11,19 +11,31 @@
 #include "base/file.h"
 #include "base/log.h"
 
+/*
+ * What the last run has left for --ack, and nobody has acknowledged, is given again.  From now on it
+ * cannot be acknowledged any more: not even when this run comes to nothing.
+ */
+static enum outcome drop_pending(struct delivery *d)
+{
+    log_notice("what the last run has given was not acknowledged: giving it again");
+    return state_save(&d->state, d->state_path);
+}
+
 enum outcome delivery_load_state(struct delivery *d, const struct options *o)
 {
     enum outcome outcome;
 
     *d = (struct delivery){.state_path = o->state_file, .lock = {.fd = -1}};
-    d->output.fd = d->output.read_fd = -1;
+    d->output.fd = d->output.read_fd = d->replies.fd = -1;
     if (!d->state_path)
         return OUTCOME_OK;
     outcome = state_lock(&d->lock, d->state_path);
     if (outcome == OUTCOME_OK)
         outcome = state_load(&d->state, d->state_path, &d->resumed);
     if (outcome == OUTCOME_OK && d->resumed)
-        d->emitted = d->recorded = d->state.position;
+        d->emitted = d->accepted = d->recorded = d->state.position;
+    if (outcome == OUTCOME_OK && d->state.pending)
+        outcome = drop_pending(d);
     return outcome;
 }
 
@@ -33,11 +45,14 @@ static enum outcome choose_mode(struct delivery *d, const struct options *o)
 {
     bool file = d->output.kind == OUTPUT_FILE;
 
-    d->mode = file ? ACK_WRITTEN : ACK_READ;
-    if (o->ack_mode == ACK_BY_OUTPUT || o->ack_mode == d->mode)
-        return OUTCOME_OK;
-    log_error(file ? "ack mode \"read\" needs a pipe, but the output is a regular file"
-                   : "ack mode \"written\" needs a regular file as output");
+    d->mode = o->ack_mode != ACK_BY_OUTPUT ? o->ack_mode : file ? ACK_WRITTEN : ACK_READ;
+    if (d->mode == ACK_DEFERRED || d->mode == ACK_COMMAND || file == (d->mode == ACK_WRITTEN))
+        return d->mode == ACK_REPLY ? replies_open(&d->replies, o) : OUTCOME_OK;
+    log_error(file ? "ack mode \"%s\" needs a pipe, but the output is a regular file"
+                   : "ack mode \"%s\" needs a regular file as output",
+              d->mode == ACK_READ    ? "read"
+              : d->mode == ACK_REPLY ? "reply"
+                                     : "written");
     log_hint("Leave --ack-mode out: it follows from the output.");
     return OUTCOME_MISUSED;
 }
@@ -134,19 +149,21 @@ static enum outcome check_not_missing(const struct delivery *d, const struct opt
 }
 
 /* What a run with several files has left is completed, whatever the output is now. */
-static enum outcome open_files(struct delivery *d, const struct options *o)
+static enum outcome open_many(struct delivery *d, const struct options *o)
 {
     const struct accepted_file *accepted = &d->state.output;
     enum outcome outcome = files_recover(&d->state, d->state_path);
 
-    if (outcome != OUTCOME_OK || !o->many_files)
+    if (outcome != OUTCOME_OK || !(o->many_files || o->exec))
         return outcome;
     d->output = (struct output){.fd = -1, .read_fd = -1, .kind = OUTPUT_FILE};
     outcome = choose_mode(d, o);
     if (outcome == OUTCOME_OK && accepted->path)
         outcome = cut_previous_output(accepted);
-    if (outcome == OUTCOME_OK)
+    if (outcome == OUTCOME_OK && o->many_files)
         d->files = files_new(o, &d->state, d->state_path);
+    else if (outcome == OUTCOME_OK)
+        d->batches = batches_new(o);
     return outcome;
 }
 
@@ -166,10 +183,10 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
     const struct accepted_file *accepted = &d->state.output;
     enum outcome outcome;
 
-    if (d->output.fd >= 0 || d->files)
+    if (d->output.fd >= 0 || delivery_has_many(d))
         return OUTCOME_OK; /* by an earlier attempt to connect */
-    outcome = open_files(d, o);
-    if (outcome != OUTCOME_OK || d->files)
+    outcome = open_many(d, o);
+    if (outcome != OUTCOME_OK || delivery_has_many(d))
         return outcome;
     outcome = check_not_missing(d, o);
     if (outcome == OUTCOME_OK)
@@ -195,7 +212,7 @@ static void describe_output(struct delivery *d, uint64_t length)
 
     free(accepted->path);
     *accepted = (struct accepted_file){0};
-    if (out->kind != OUTPUT_FILE || d->files)
+    if (out->kind != OUTPUT_FILE || delivery_has_many(d))
         return;
     accepted->path = xstrdup(out->path ? out->path : "");
     accepted->device = (uint64_t)out->device;
@@ -205,24 +222,43 @@ static void describe_output(struct delivery *d, uint64_t length)
     accepted->has_crc = output_check_value(out, length, &accepted->crc);
 }
 
-static enum outcome record(struct delivery *d, const struct ledger_entry *entry)
+/* That much has been accepted: what the state file is to say, or is to have pending. */
+static void accept(struct delivery *d, const struct ledger_entry *entry)
 {
     d->state.position = entry->position;
     if (d->state.nexpected && entry->position.lsn > d->state.expected_at)
         state_forget_expected(&d->state); /* they have come */
-    if (d->state_path) {
-        enum outcome outcome;
-
+    if (d->state_path)
         describe_output(d, entry->end);
-        outcome = state_save(&d->state, d->state_path);
-        if (outcome != OUTCOME_OK)
-            return outcome;
+    d->accepted = entry->position;
+    d->accepted_end = entry->end;
+}
+
+static enum outcome save(struct delivery *d)
+{
+    enum outcome outcome = d->state_path ? state_save(&d->state, d->state_path) : OUTCOME_OK;
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    d->recorded = d->accepted;
+    if (d->mode == ACK_DEFERRED) {
+        free(d->base);
+        d->base = state_text(&d->state);
     }
-    d->recorded = entry->position;
-    d->recorded_end = entry->end;
-    if (d->state.has_coverage)
-        coverage_forget(&d->state.coverage, &d->recorded);
     return OUTCOME_OK;
+}
+
+/* Accepted, and on record unless that is for --ack to do. */
+static enum outcome record(struct delivery *d, const struct ledger_entry *entry)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    accept(d, entry);
+    if (d->mode != ACK_DEFERRED)
+        outcome = save(d);
+    if (outcome == OUTCOME_OK && d->state.has_coverage)
+        coverage_forget(&d->state.coverage, &d->accepted);
+    return outcome;
 }
 
 enum outcome delivery_begin(struct delivery *d, lsn_t lsn)
@@ -233,14 +269,15 @@ enum outcome delivery_begin(struct delivery *d, lsn_t lsn)
     d->emitted = entry.position;
     d->state.coverage.certain = false;
     d->ledger = (struct ledger){0}; /* of positions that were given up, if any */
-    return record(d, &entry);
+    accept(d, &entry);
+    return save(d);
 }
 
 /* All that makes whole transactions is in the output's buffer, or has left it. */
 static void note_boundary(struct delivery *d)
 {
     d->boundary = output_end(&d->output);
-    ledger_add(&d->ledger, d->boundary, &d->emitted);
+    ledger_add(&d->ledger, d->boundary, d->shown_whole, &d->emitted);
 }
 
 void delivery_mark(struct delivery *d, const struct position *position)
@@ -248,16 +285,29 @@ void delivery_mark(struct delivery *d, const struct position *position)
     struct container *c = d->output.container;
 
     d->emitted = *position;
+    d->shown_whole = d->shown;
     if (d->files) {
         files_mark(d->files);
         d->boundary += files_owe(d->files);
-        ledger_add(&d->ledger, d->boundary, position);
+        ledger_add(&d->ledger, d->boundary, 0, position);
+        return;
+    }
+    if (d->batches) {
+        d->boundary = batches_last(d->batches);
+        ledger_add(&d->ledger, d->boundary, 0, position);
+        batches_mark(d->batches, d->shown);
         return;
     }
     if (c)
         container_mark(c);
     if (!c || container_is_empty(c))
         note_boundary(d);
+}
+
+void delivery_part(struct delivery *d)
+{
+    if (d->batches)
+        batches_part(d->batches, d->shown);
 }
 
 /* Whole transactions first: what is behind them may have to be taken back. */
@@ -294,13 +344,30 @@ static enum outcome accept_files(struct delivery *d)
     struct ledger_entry entry;
     enum outcome outcome = OUTCOME_OK;
 
-    if (!ledger_take(&d->ledger, d->boundary, &entry))
+    if (!ledger_take(&d->ledger, d->boundary, LEDGER_ANY_LSN, &entry))
         return OUTCOME_OK;
     outcome = files_accept(d->files);
     d->output.offset = files_written(d->files);
     if (outcome == OUTCOME_OK)
         outcome = record(d, &entry);
     return outcome == OUTCOME_OK ? files_complete(d->files) : outcome;
+}
+
+/* Positions behind which nothing was sent need no reply. */
+static bool take_replied(struct delivery *d, struct ledger_entry *entry)
+{
+    bool quiet = ledger_take(&d->ledger, d->accepted_end, LEDGER_ANY_LSN, entry);
+
+    return ledger_take(&d->ledger, d->replies.taken, d->replies.lsn, entry) || quiet;
+}
+
+static bool take_accepted(struct delivery *d, struct ledger_entry *entry)
+{
+    if (d->mode == ACK_REPLY)
+        return take_replied(d, entry);
+    return ledger_take(&d->ledger,
+                       d->batches ? batches_accepted(d->batches) : output_taken(&d->output),
+                       LEDGER_ANY_LSN, entry);
 }
 
 enum outcome delivery_accept(struct delivery *d)
@@ -310,11 +377,119 @@ enum outcome delivery_accept(struct delivery *d)
 
     if (d->files)
         return accept_files(d);
-    if (!ledger_take(&d->ledger, output_taken(&d->output), &entry))
+    if (!take_accepted(d, &entry))
         return OUTCOME_OK;
-    if (d->mode == ACK_WRITTEN)
+    if (d->output.kind == OUTPUT_FILE && !d->batches)
         outcome = output_sync(&d->output);
     return outcome == OUTCOME_OK ? record(d, &entry) : outcome;
+}
+
+/* ---- those who take the output ---- */
+
+/* What was replied before a line that is no reply is good. */
+static enum outcome take_replies(struct delivery *d)
+{
+    lsn_t sent = d->shown > d->emitted.lsn ? d->shown : d->emitted.lsn;
+    enum outcome outcome = replies_read(&d->replies, output_taken(&d->output), sent);
+
+    if (outcome != OUTCOME_OK && delivery_accept(d) != OUTCOME_OK)
+        log_detail("What was acknowledged before it could not be put on record.");
+    return outcome;
+}
+
+enum outcome delivery_check_replies(struct delivery *d, bool patience_over)
+{
+    enum outcome outcome;
+
+    if (d->mode != ACK_REPLY || !(d->replies.ended || patience_over))
+        return OUTCOME_OK;
+    outcome = delivery_accept(d);
+    if (outcome != OUTCOME_OK || (d->ending && delivery_is_whole(d)))
+        return outcome;
+    log_error(d->replies.ended ? "the reader has closed %s and acknowledges nothing more"
+                               : "no acknowledgment comes from %s",
+              d->replies.name);
+    log_detail("Acknowledged up to " LSN_FMT ", given up to " LSN_FMT ".",
+               LSN_ARGS(d->recorded.lsn), LSN_ARGS(d->emitted.lsn));
+    return OUTCOME_OUTPUT_FAILED;
+}
+
+enum outcome delivery_tend(struct delivery *d)
+{
+    enum outcome outcome;
+
+    if (d->batches) {
+        outcome = batches_tend(d->batches);
+        d->output.offset = batches_written(d->batches);
+        return outcome;
+    }
+    if (d->mode != ACK_REPLY)
+        return OUTCOME_OK;
+    outcome = take_replies(d);
+    if (d->ending && output_pending(&d->output) == 0)
+        output_hang_up(&d->output); /* for a reader that replies when it has come to the end */
+    if (outcome != OUTCOME_OK || d->ending)
+        return outcome;
+    if (d->replies.ended && output_reader_has_gone(&d->output))
+        return OUTCOME_OUTPUT_CLOSED;
+    return delivery_check_replies(d, false);
+}
+
+nfds_t delivery_watch(const struct delivery *d, struct pollfd *fds)
+{
+    if (d->mode != ACK_REPLY || d->replies.ended)
+        return 0;
+    *fds = (struct pollfd){.fd = d->replies.fd, .events = POLLIN};
+    return 1;
+}
+
+/* ---- the outputs of many ---- */
+
+struct output *delivery_find(struct delivery *d, const struct relation *r)
+{
+    return d->files ? files_find(d->files, r) : batches_find(d->batches, r);
+}
+
+enum outcome delivery_begin_output(struct delivery *d, const struct relation *r, const char *server,
+                                   lsn_t lsn, struct output **out)
+{
+    return d->files ? files_open(d->files, r, server, lsn, out)
+                    : batches_open(d->batches, r, server, out);
+}
+
+enum outcome delivery_end_output(struct delivery *d, struct output *out)
+{
+    return d->files ? files_end(d->files, out) : batches_end(d->batches, out);
+}
+
+unsigned delivery_generation(const struct delivery *d)
+{
+    return d->files     ? files_generation(d->files)
+           : d->batches ? batches_generation(d->batches)
+                        : 0;
+}
+
+void delivery_note(struct delivery *d, struct output *out, const struct relation *r,
+                   const char *server, lsn_t lsn)
+{
+    if (d->batches)
+        batches_note(d->batches, out, r, server, lsn);
+}
+
+enum outcome delivery_other_output(struct delivery *d, const char *server, lsn_t lsn,
+                                   struct output **out)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    *out = &d->output;
+    if (!d->batches)
+        return OUTCOME_OK;
+    *out = batches_find(d->batches, NULL);
+    if (!*out)
+        outcome = batches_open(d->batches, NULL, server, out);
+    if (outcome == OUTCOME_OK)
+        batches_note(d->batches, *out, NULL, server, lsn);
+    return outcome;
 }
 
 enum outcome delivery_settle(struct delivery *d)
@@ -329,14 +504,16 @@ enum outcome delivery_settle(struct delivery *d)
 /* The state file first: whatever the next run finds behind it then is not accepted. */
 enum outcome delivery_empty_output(struct delivery *d)
 {
-    struct ledger_entry entry = {.end = 0, .position = d->recorded};
-    enum outcome outcome = record(d, &entry);
+    struct ledger_entry entry = {.end = 0, .position = d->accepted};
+    enum outcome outcome;
 
+    accept(d, &entry);
+    outcome = save(d);
     if (outcome != OUTCOME_OK)
         return outcome;
     d->ledger = (struct ledger){0};
     d->boundary = 0;
-    ledger_add(&d->ledger, 0, &d->emitted);
+    ledger_add(&d->ledger, 0, d->shown, &d->emitted);
     return output_cut(&d->output, 0);
 }
 
@@ -361,13 +538,15 @@ enum outcome delivery_cut_unfinished(struct delivery *d)
 
     if (d->files)
         return files_cut(d->files);
+    if (d->batches)
+        return batches_cut(d->batches);
     if (out->container) {
         container_forget(out->container);
         outcome = delivery_close_block(d);
     }
     if (outcome != OUTCOME_OK || d->boundary == output_end(out))
         return outcome;
-    if (d->mode == ACK_WRITTEN)
+    if (out->kind == OUTPUT_FILE)
         return output_cut(out, d->boundary);
     if (d->boundary >= out->offset)
         output_forget(out, d->boundary);
@@ -391,21 +570,42 @@ static enum outcome complete_files(struct delivery *d, const struct ledger_entry
     return outcome;
 }
 
+void delivery_end(struct delivery *d, bool stopping)
+{
+    d->ending = true;
+    if (d->batches && stopping)
+        batches_stop(d->batches);
+    else if (d->batches)
+        batches_flush(d->batches);
+}
+
+enum outcome delivery_leave_pending(struct delivery *d)
+{
+    bool nothing = d->accepted.lsn == d->recorded.lsn && d->accepted.rows == d->recorded.rows &&
+                   !d->state.complete && d->state.nexpected == 0;
+
+    if (d->mode != ACK_DEFERRED || !d->base || nothing)
+        return OUTCOME_OK;
+    d->left_pending = true;
+    return state_save_pending(&d->state, d->base, d->state_path);
+}
+
 enum outcome delivery_complete(struct delivery *d)
 {
-    struct ledger_entry entry = {.end = d->boundary, .position = d->recorded};
+    struct ledger_entry entry = {.end = d->boundary, .position = d->accepted};
 
     if (d->files && delivery_is_whole(d)) {
         d->state.coverage.certain = coverage_is_certain(&d->state.coverage);
         return complete_files(d, &entry);
     }
     if (!delivery_is_whole(d) ||
-        (d->output.kind != OUTPUT_FILE && !d->state.complete && !d->state.has_coverage))
+        (!delivery_is_exact(d) && !d->state.complete && !d->state.has_coverage))
         return OUTCOME_OK;
     d->complete = true;
     /* the run may have been stopped in a chunk of which rows had left */
     d->state.coverage.certain =
-        coverage_is_certain(&d->state.coverage) && d->boundary == output_end(&d->output);
+        coverage_is_certain(&d->state.coverage) &&
+        (d->batches ? !batches_have_parted(d->batches) : d->boundary == output_end(&d->output));
     return record(d, &entry);
 }
 
@@ -441,13 +641,13 @@ enum outcome delivery_reopen(struct delivery *d)
         return outcome;
     log_verbose("opened \"%s\" anew", d->output.given);
     d->boundary = output_end(&d->output);
-    entry = (struct ledger_entry){.end = d->boundary, .position = d->recorded};
+    entry = (struct ledger_entry){.end = d->boundary, .position = d->accepted};
     return record(d, &entry);
 }
 
 enum outcome delivery_expect(struct delivery *d, const struct relation *r)
 {
-    struct ledger_entry entry = {.end = d->recorded_end, .position = d->recorded};
+    struct ledger_entry entry = {.end = d->accepted_end, .position = d->accepted};
 
     state_expect(&d->state, r);
     return record(d, &entry);
@@ -466,6 +666,9 @@ void delivery_forget_state(struct delivery *d)
 void delivery_close(struct delivery *d)
 {
     files_free(d->files);
+    batches_free(d->batches);
+    replies_close(&d->replies);
+    free(d->base);
     output_close(&d->output);
     state_release(&d->state);
     state_unlock(&d->lock);

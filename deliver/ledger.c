@@ -17,7 +17,7 @@ static void thin_out(struct ledger *l)
     l->count = kept;
 }
 
-void ledger_add(struct ledger *l, uint64_t end, const struct position *position)
+void ledger_add(struct ledger *l, uint64_t end, lsn_t shown, const struct position *position)
 {
     struct ledger_entry *last = l->count ? entry(l, l->count - 1) : NULL;
 
@@ -27,14 +27,14 @@ void ledger_add(struct ledger *l, uint64_t end, const struct position *position)
     }
     if (l->count == LEDGER_SIZE)
         thin_out(l);
-    *entry(l, l->count++) = (struct ledger_entry){.end = end, .position = *position};
+    *entry(l, l->count++) = (struct ledger_entry){.end = end, .shown = shown, .position = *position};
 }
 
-bool ledger_take(struct ledger *l, uint64_t taken, struct ledger_entry *last)
+bool ledger_take(struct ledger *l, uint64_t taken, lsn_t shown, struct ledger_entry *last)
 {
     bool found = false;
 
-    while (l->count > 0 && l->entries[l->first].end <= taken) {
+    while (l->count > 0 && l->entries[l->first].end <= taken && l->entries[l->first].shown <= shown) {
         *last = l->entries[l->first];
         l->first = (l->first + 1) % LEDGER_SIZE;
         l->count--;

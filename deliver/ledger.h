@@ -14,6 +14,7 @@ enum { LEDGER_SIZE = 4096 };
 
 struct ledger_entry {
     uint64_t end; /* offset behind the last byte that belongs to it */
+    lsn_t shown;  /* the highest LSN that records before it carry */
     struct position position;
 };
 
@@ -23,10 +24,15 @@ struct ledger {
     size_t count;
 };
 
-/* Notes that everything up to offset `end` covers position. */
-void ledger_add(struct ledger *l, uint64_t end, const struct position *position);
+#define LEDGER_ANY_LSN UINT64_MAX
 
-/* Takes out all entries that `taken` bytes cover; *last is the latest of them, if any (true). */
-bool ledger_take(struct ledger *l, uint64_t taken, struct ledger_entry *last);
+/* Notes that everything up to offset `end`, whose records show LSNs up to `shown`, covers position. */
+void ledger_add(struct ledger *l, uint64_t end, lsn_t shown, const struct position *position);
+
+/*
+ * Takes out all entries that `taken` bytes cover, and that show nothing beyond `shown`; *last is the
+ * latest of them, if any (true).
+ */
+bool ledger_take(struct ledger *l, uint64_t taken, lsn_t shown, struct ledger_entry *last);
 
 #endif

@@ -154,6 +154,59 @@ enum outcome output_create(struct output *o, const char *path, bool *taken)
     return classify(o);
 }
 
+enum outcome output_open_spool(struct output *o)
+{
+    const char *folder = getenv("TMPDIR");
+    char *name;
+
+    if (!folder || !*folder)
+        folder = "/tmp";
+    *o = (struct output){.read_fd = -1, .given = "a temporary file", .kind = OUTPUT_FILE};
+    o->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (o->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        name = xasprintf("%s/cdcdump.XXXXXX", folder);
+        o->fd = mkostemp(name, O_CLOEXEC);
+        if (o->fd >= 0)
+            unlink(name);
+        free(name);
+    }
+    if (o->fd >= 0)
+        o->read_fd = fcntl(o->fd, F_DUPFD_CLOEXEC, 0);
+    if (o->read_fd < 0) {
+        log_error("could not create a temporary file in \"%s\": %m", folder);
+        return OUTCOME_OUTPUT_FAILED;
+    }
+    buf_init(&o->pending, SMALL_BUFFER);
+    buf_init(&o->head, 256);
+    return OUTCOME_OK;
+}
+
+/* Standard output itself has to be closed, too, or its reader would see no end. */
+void output_hang_up(struct output *o)
+{
+    char link[64];
+    int fd;
+
+    if (o->hung_up)
+        return;
+    o->hung_up = true;
+    if (o->kind == OUTPUT_SOCKET)
+        shutdown(o->fd, SHUT_WR);
+    if (o->kind != OUTPUT_PIPE)
+        return;
+    proc_path(o->fd, link, sizeof link);
+    fd = open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* to ask what is left in it */
+    close(o->fd);
+    o->fd = fd;
+    if (!o->opened) {
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fd >= 0 && dup2(fd, STDOUT_FILENO) < 0)
+            log_verbose("could not close standard output: %m");
+        if (fd > STDERR_FILENO)
+            close(fd);
+    }
+}
+
 void output_close(struct output *o)
 {
     if (o->read_fd >= 0)
@@ -269,7 +322,7 @@ enum outcome output_flush(struct output *o)
     return OUTCOME_OK;
 }
 
-static bool reader_has_gone(const struct output *o)
+bool output_reader_has_gone(const struct output *o)
 {
     struct pollfd fd = {.fd = o->fd};
 
@@ -282,7 +335,7 @@ uint64_t output_taken(const struct output *o)
 
     if (o->kind == OUTPUT_PIPE && ioctl(o->fd, FIONREAD, &unread) != 0)
         unread = 0;
-    if (o->kind == OUTPUT_SOCKET && (ioctl(o->fd, SIOCOUTQ, &unread) != 0 || reader_has_gone(o)))
+    if (o->kind == OUTPUT_SOCKET && (ioctl(o->fd, SIOCOUTQ, &unread) != 0 || output_reader_has_gone(o)))
         return 0; /* the kernel has thrown away what was not read: nothing more is known */
     if (unread < 0 || (uint64_t)unread > o->offset)
         return 0;

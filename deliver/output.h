@@ -33,6 +33,7 @@ struct output {
     enum output_kind kind;
     bool opened;       /* by us: from a path */
     bool small_writes; /* fd may block: see above */
+    bool hung_up;      /* see output_hang_up() */
     const char *given; /* the path asked for, NULL = standard output */
     char *path;        /* absolute, NULL = unknown */
     dev_t device;
@@ -52,6 +53,15 @@ enum outcome output_open(struct output *o, const char *path);
 
 /* Makes a new regular file, which must not be there yet (EEXIST is not logged: *taken). */
 enum outcome output_create(struct output *o, const char *path, bool *taken);
+
+/* Makes a file without a name in $TMPDIR, to be read back: what it holds need not be durable. */
+enum outcome output_open_spool(struct output *o);
+
+/*
+ * Nothing more will be written: the reader of a pipe or socket sees its end.  How much it has taken
+ * can still be asked.  Afterwards nothing is to be polled for.
+ */
+void output_hang_up(struct output *o);
 
 void output_close(struct output *o);
 
@@ -93,6 +103,9 @@ static inline uint64_t output_end(const struct output *o)
  * output_pending(); OUTCOME_OUTPUT_CLOSED: the reader has gone; OUTCOME_OUTPUT_FAILED: logged.
  */
 enum outcome output_flush(struct output *o);
+
+/* Whether nobody is left at the other end of a pipe or socket. */
+bool output_reader_has_gone(const struct output *o);
 
 /* How far the bytes have got: on their way to the disk, or taken by the reader of the pipe. */
 uint64_t output_taken(const struct output *o);

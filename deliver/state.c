@@ -405,7 +405,16 @@ static bool take_members(const cJSON *json, struct state *s)
     return good;
 }
 
-static enum outcome parse(struct state *s, const char *path, const char *text)
+/* Of the file itself, or of what is pending in it, if that is asked for. */
+static bool take_state(const cJSON *json, bool pending, struct state *s)
+{
+    const cJSON *item = cJSON_GetObjectItemCaseSensitive(json, "pending");
+
+    s->pending = item != NULL;
+    return take_members(item && pending ? item : json, s);
+}
+
+static enum outcome parse(struct state *s, const char *path, const char *text, bool pending)
 {
     cJSON *json = cJSON_Parse(text);
     uint32_t version = 0;
@@ -419,13 +428,13 @@ static enum outcome parse(struct state *s, const char *path, const char *text)
         outcome = refused(path, "it was written by a newer version of cdcdump");
     else if (!is_whole(json))
         outcome = refused(path, "its check value does not fit: it was torn or edited");
-    else if (!take_members(json, s))
+    else if (!take_state(json, pending, s))
         outcome = refused(path, "something that belongs in it is missing");
     cJSON_Delete(json);
     return outcome;
 }
 
-enum outcome state_load(struct state *s, const char *path, bool *found)
+static enum outcome load(struct state *s, const char *path, bool pending, bool *found)
 {
     char *text = read_file(path);
     enum outcome outcome;
@@ -438,11 +447,21 @@ enum outcome state_load(struct state *s, const char *path, bool *found)
         log_error("could not read state file \"%s\": %m", path);
         return OUTCOME_MISUSED;
     }
-    outcome = parse(s, path, text);
+    outcome = parse(s, path, text, pending);
     free(text);
     if (outcome != OUTCOME_OK)
         state_release(s);
     return outcome;
+}
+
+enum outcome state_load(struct state *s, const char *path, bool *found)
+{
+    return load(s, path, false, found);
+}
+
+enum outcome state_load_pending(struct state *s, const char *path, bool *found)
+{
+    return load(s, path, true, found);
 }
 
 /* ---- writing ---- */
@@ -548,13 +567,8 @@ static const char *phase(const struct state *s)
                                                                              : "streaming";
 }
 
-/* The text of the file; the caller frees it. */
-static char *print(const struct state *s)
+static void add_members(cJSON *json, const struct state *s)
 {
-    cJSON *json = cJSON_CreateObject();
-    char *text;
-
-    cJSON_AddNumberToObject(json, "cdcdump_state", FORMAT_VERSION);
     cJSON_AddStringToObject(json, "system_identifier", s->system_identifier);
     cJSON_AddNumberToObject(json, "timeline", s->timeline);
     cJSON_AddStringToObject(json, "database", s->database);
@@ -574,12 +588,39 @@ static char *print(const struct state *s)
     add_output(json, &s->output);
     add_files(json, s);
     add_expected_to(json, s);
+}
+
+/* Takes json. */
+static char *checked_text(cJSON *json)
+{
+    char *text;
+
     add_crc(json, check_value(json));
     text = cJSON_Print(json);
     cJSON_Delete(json);
     if (!text)
         log_out_of_memory();
     return text;
+}
+
+char *state_text(const struct state *s)
+{
+    cJSON *json = cJSON_CreateObject();
+
+    cJSON_AddNumberToObject(json, "cdcdump_state", FORMAT_VERSION);
+    add_members(json, s);
+    return checked_text(json);
+}
+
+static char *text_with_pending(const struct state *s, const char *base)
+{
+    cJSON *json = cJSON_Parse(base);
+
+    if (!json)
+        log_out_of_memory();
+    cJSON_DeleteItemFromObjectCaseSensitive(json, "crc32");
+    add_members(cJSON_AddObjectToObject(json, "pending"), s);
+    return checked_text(json);
 }
 
 static bool write_all(int fd, const char *text, size_t len)
@@ -613,11 +654,11 @@ static bool write_durably(const char *path, const char *text)
     return good;
 }
 
-enum outcome state_save(const struct state *s, const char *path)
+/* Takes text. */
+static enum outcome save(char *text, const char *path)
 {
     char *real = resolved(path);
     char *temporary = xasprintf("%s.tmp", real);
-    char *text = print(s);
     enum outcome outcome = OUTCOME_OK;
 
     if (!write_durably(temporary, text) || rename(temporary, real) != 0 || !file_sync_folder(real)) {
@@ -628,4 +669,14 @@ enum outcome state_save(const struct state *s, const char *path)
     free(temporary);
     free(real);
     return outcome;
+}
+
+enum outcome state_save(const struct state *s, const char *path)
+{
+    return save(state_text(s), path);
+}
+
+enum outcome state_save_pending(const struct state *s, const char *base, const char *path)
+{
+    return save(text_with_pending(s, base), path);
 }

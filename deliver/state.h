@@ -33,6 +33,9 @@
  *     expected            tables as they are described in a transaction that the output could not
  *                         carry, for what the next one begins with: schema, table, oid, identity,
  *                         columns (name, type and typmod, identity); only where there are any
+ *     pending             what a run with --ack-mode=deferred has given since lsn, and ended well:
+ *                         the members from system_identifier to expected as they are to be when
+ *                         that is acknowledged (--ack); only where there is any
  *     crc32               of all of the above, so that a torn or edited file is noticed
  *
  * Written to FILE.tmp, synced, renamed, the folder synced: there is always one whole state file.
@@ -76,6 +79,7 @@ struct state {
     struct relation *expected; /* not described; they own their contents */
     size_t nexpected;
     lsn_t expected_at; /* the position behind which they come */
+    bool pending;      /* there is something, or this is it; see state_load_pending() */
 };
 
 void state_release(struct state *s);
@@ -104,7 +108,16 @@ void state_unlock(struct state_lock *lock);
  */
 enum outcome state_load(struct state *s, const char *path, bool *found);
 
+/* The same, with what is pending in the place of the rest, if anything is (s->pending). */
+enum outcome state_load_pending(struct state *s, const char *path, bool *found);
+
 /* Replaces the file.  A failure is OUTCOME_OUTPUT_FAILED: nothing may be acknowledged then. */
 enum outcome state_save(const struct state *s, const char *path);
+
+/* The text of a state file; the caller frees it. */
+char *state_text(const struct state *s);
+
+/* Replaces the file by the one whose text `base` is, with s pending in it. */
+enum outcome state_save_pending(const struct state *s, const char *base, const char *path);
 
 #endif

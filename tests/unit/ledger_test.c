@@ -29,7 +29,7 @@ static void add(struct ledger *l, uint64_t end, lsn_t lsn)
 {
     struct position position = at(lsn);
 
-    ledger_add(l, end, &position);
+    ledger_add(l, end, 0, &position);
 }
 
 /* Whether `taken` bytes give exactly the entry (end, lsn). */
@@ -37,7 +37,7 @@ static bool gives(struct ledger *l, uint64_t taken, uint64_t end, lsn_t lsn)
 {
     struct ledger_entry last = {0};
 
-    return ledger_take(l, taken, &last) && is_entry(&last, end, lsn);
+    return ledger_take(l, taken, LEDGER_ANY_LSN, &last) && is_entry(&last, end, lsn);
 }
 
 /* Whether `taken` bytes give nothing, and leave *last alone. */
@@ -45,7 +45,7 @@ static bool gives_nothing(struct ledger *l, uint64_t taken)
 {
     struct ledger_entry last = {.end = 4711, .position = at(4711)};
 
-    return !ledger_take(l, taken, &last) && is_entry(&last, 4711, 4711);
+    return !ledger_take(l, taken, LEDGER_ANY_LSN, &last) && is_entry(&last, 4711, 4711);
 }
 
 static struct ledger *new_ledger(void)
@@ -233,7 +233,7 @@ static bool same_take(struct ledger *l, struct model *m, uint64_t taken)
     size_t covered = model_covered(m, taken);
     size_t slack = ((size_t)1 << m->thinnings) - 1;
     bool newest = covered > 0 && m->taken + covered == m->count;
-    bool found = ledger_take(l, taken, &last);
+    bool found = ledger_take(l, taken, LEDGER_ANY_LSN, &last);
     size_t given = found ? model_index(m, &last) - m->taken + 1 : 0;
 
     if (given > covered || given + slack < covered || (newest && given != covered))
