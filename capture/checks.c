@@ -12,6 +12,11 @@
 static enum outcome foreign(const struct session *s, const char *what, const char *theirs,
                             const char *ours)
 {
+    if (!s->o->state_file) { /* what the run itself has seen before it connected anew */
+        log_error("the server is of another %s: \"%s\", not \"%s\" as before", what, ours, theirs);
+        log_hint("A capture cannot go on from another server.");
+        return OUTCOME_MISUSED;
+    }
     log_error("state file \"%s\" belongs to another %s: \"%s\", not \"%s\"", s->o->state_file, what,
               theirs, ours);
     log_hint("Use the state file that belongs to this capture, or another one to begin anew.");

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -23,7 +25,7 @@
     "-c bytea_output=hex -c lc_monetary=C -c quote_all_identifiers=off -c statement_timeout=0 "    \
     "-c lock_timeout=0"
 
-enum { MAX_PARAMS = 64, CONNECT_SECONDS = 30 };
+enum { MAX_PARAMS = 64, CONNECT_SECONDS = 30, CANCEL_USEC = 1000000 };
 
 struct params {
     const char *keywords[MAX_PARAMS + 1];
@@ -220,17 +222,12 @@ enum outcome connection_wait(const PGconn *conn, bool for_write, bool heed, usec
     }
 }
 
-/*
- * There is no call that tells the SQLSTATE of a refused connection, but with verbose errors it
- * stands in the message: "FATAL:  28P01: password …" and a line LOCATION.  Takes both out of
- * `message`; returns the SQLSTATE, "" where the server did not answer.
- */
-static const char *split_sqlstate(char *message, char sqlstate[6])
+/* Takes the SQLSTATE out of a line like "… FATAL:  28P01: password …"; false where there is none. */
+static bool take_sqlstate(char *line, char sqlstate[6])
 {
-    char *location = strstr(message, "\nLOCATION:");
+    const char *end = line + strcspn(line, "\n");
 
-    sqlstate[0] = '\0';
-    for (char *p = strstr(message, ":  "); p; p = strstr(p + 1, ":  ")) {
+    for (char *p = strstr(line, ":  "); p && p < end; p = strstr(p + 1, ":  ")) {
         char *code = p + 3;
         size_t n = strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ");
 
@@ -239,34 +236,69 @@ static const char *split_sqlstate(char *message, char sqlstate[6])
         memcpy(sqlstate, code, 5);
         sqlstate[5] = '\0';
         memmove(code, code + 7, strlen(code + 7) + 1);
-        location = strstr(message, "\nLOCATION:");
-        break;
+        return true;
     }
-    if (location)
-        *location = '\0';
+    return false;
+}
+
+static bool begins_with(const char *line, const char *word)
+{
+    return strncmp(line, word, strlen(word)) == 0;
+}
+
+/*
+ * There is no call that tells the SQLSTATE of a refused connection, but with verbose errors it
+ * stands in the message, with a line LOCATION, for every server that was asked.  Takes these out of
+ * `message`; returns the last SQLSTATE, "" where no server answered.  libpq goes on to another server
+ * only where the one before may be there later, so it is the last one that decides.
+ */
+static const char *split_sqlstates(char *message, char sqlstate[6])
+{
+    char *line = message, *next;
+
+    sqlstate[0] = '\0';
+    for (; line && *line; line = next) {
+        if (begins_with(line, "LOCATION:")) {
+            next = line + strcspn(line, "\n");
+            next += *next == '\n';
+            memmove(line, next, strlen(next) + 1);
+            next = line;
+            continue;
+        }
+        if (!begins_with(line, "DETAIL:") && !begins_with(line, "HINT:"))
+            take_sqlstate(line, sqlstate);
+        next = strchr(line, '\n');
+        if (next)
+            next++;
+    }
     return sqlstate;
 }
 
-static enum outcome refused(const PGconn *conn)
+static void hint_at_refusal(const char *sqlstate, enum connection_kind kind)
+{
+    if (strcmp(sqlstate, "28000") == 0)
+        log_hint("Where pg_hba.conf is the reason: a logical walsender needs a line for the "
+                 "database itself, one for \"replication\" does not match it.");
+    else if (strcmp(sqlstate, "42501") == 0 && kind == CONNECTION_REPLICATION)
+        log_hint("The role needs the REPLICATION attribute: ALTER ROLE … REPLICATION.");
+    else if (strcmp(sqlstate, "53300") == 0)
+        log_hint("See the server's settings max_connections and max_wal_senders.");
+}
+
+static enum outcome refused(const PGconn *conn, enum connection_kind kind)
 {
     char *message = xstrdup(PQerrorMessage(conn));
     char sqlstate[6];
-    enum outcome outcome = outcome_of_sqlstate(split_sqlstate(message, sqlstate));
+    enum outcome outcome = outcome_of_sqlstate(split_sqlstates(message, sqlstate));
 
     /* libpq ran into something before any server was asked: a bad option, a missing service */
-    if (!*sqlstate && PQsocket(conn) < 0 && strncmp(message, "connection to server", 20) != 0 &&
-        strncmp(message, "could not translate", 19) != 0)
+    if (!*sqlstate && PQsocket(conn) < 0 && !begins_with(message, "connection to server") &&
+        !begins_with(message, "could not translate"))
         outcome = OUTCOME_MISUSED;
     if (PQconnectionNeedsPassword(conn))
         outcome = OUTCOME_MISUSED; /* and trying again would not bring one */
     log_error("could not connect: %s", message);
-    if (strcmp(sqlstate, "28000") == 0)
-        log_hint("Where pg_hba.conf is the reason: a logical walsender needs a line for the "
-                 "database itself, one for \"replication\" does not match it.");
-    else if (strcmp(sqlstate, "42501") == 0)
-        log_hint("The role needs the REPLICATION attribute: ALTER ROLE … REPLICATION.");
-    else if (strcmp(sqlstate, "53300") == 0)
-        log_hint("See the server's settings max_connections and max_wal_senders.");
+    hint_at_refusal(sqlstate, kind);
     free(message);
     return outcome;
 }
@@ -289,6 +321,13 @@ static enum outcome finish_connecting(PGconn *conn, usec_t deadline)
     }
 }
 
+/* Notices of plugins and of DDL are for logs, not for the terminal. */
+static void on_notice(void *arg, const char *message)
+{
+    (void)arg;
+    log_verbose("server: %s", message);
+}
+
 /* One attempt.  OUTCOME_FAILED is not logged yet, for it may be for want of a password. */
 static enum outcome try_connect(const struct connector *c, enum connection_kind kind,
                                 PGconn **conn)
@@ -302,6 +341,7 @@ static enum outcome try_connect(const struct connector *c, enum connection_kind 
         log_out_of_memory();
     if (PQstatus(*conn) == CONNECTION_BAD)
         return OUTCOME_FAILED;
+    PQsetNoticeProcessor(*conn, on_notice, NULL);
     PQsetErrorVerbosity(*conn, PQERRORS_VERBOSE);
     outcome = finish_connecting(*conn, clock_ticks() + (usec_t)c->seconds * USEC_PER_SEC);
     PQsetErrorVerbosity(*conn, PQERRORS_DEFAULT);
@@ -319,13 +359,6 @@ static void keep_host(struct connector *c, const PGconn *conn)
     c->host = xstrdup(PQhost(conn) ? PQhost(conn) : "");
     c->hostaddr = xstrdup(addr && c->host[0] != '/' ? addr : "");
     c->port = xstrdup(PQport(conn) ? PQport(conn) : "");
-}
-
-/* Notices of plugins and of DDL are for logs, not for the terminal. */
-static void on_notice(void *arg, const char *message)
-{
-    (void)arg;
-    log_verbose("server: %s", message);
 }
 
 /*
@@ -357,12 +390,11 @@ enum outcome connector_connect(struct connector *c, enum connection_kind kind, P
     }
     if (outcome == OUTCOME_OK) {
         keep_host(c, *conn);
-        PQsetNoticeProcessor(*conn, on_notice, NULL);
         outcome = choose_encoding(*conn);
         if (outcome == OUTCOME_OK)
             return OUTCOME_OK;
     } else if (outcome == OUTCOME_FAILED) {
-        outcome = refused(*conn);
+        outcome = refused(*conn, kind);
     }
     PQfinish(*conn);
     *conn = NULL;
@@ -371,44 +403,89 @@ enum outcome connector_connect(struct connector *c, enum connection_kind kind, P
 
 /* ---- questions ---- */
 
-static void cancel(PGconn *conn)
+/*
+ * PQcancel() connects and waits for the end of that connection without any limit, so that it is
+ * left to a process of its own, and to its fate where the server does not answer.
+ */
+void connection_cancel(PGconn *conn)
 {
+    enum { PAUSE_USEC = 2000 };
     PGcancel *handle = PQgetCancel(conn);
+    usec_t deadline = clock_ticks() + CANCEL_USEC;
     char message[256];
+    pid_t pid = handle ? fork() : -1;
 
-    if (!handle || !PQcancel(handle, message, sizeof message))
-        log_verbose("could not cancel a statement");
+    if (pid == 0)
+        _exit(PQcancel(handle, message, sizeof message) ? 0 : 1);
+    while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {
+        if (clock_ticks() >= deadline)
+            kill(pid, SIGKILL);
+        clock_pause(PAUSE_USEC);
+    }
     PQfreeCancel(handle);
 }
 
-/* The last result of what has been sent; the others, if any, are dropped. */
-static PGresult *last_result(PGconn *conn)
+/* The next result of what has been sent, NULL behind the last one. */
+static enum outcome next_result(PGconn *conn, bool heed, usec_t ticks, PGresult **next)
 {
-    PGresult *last = NULL, *next;
+    enum outcome outcome = OUTCOME_OK;
 
-    while ((next = PQgetResult(conn))) {
-        PQclear(last);
-        last = next;
-        if (PQresultStatus(next) == PGRES_COPY_BOTH)
+    *next = NULL;
+    while (outcome == OUTCOME_OK && PQisBusy(conn)) {
+        outcome = connection_wait(conn, false, heed, ticks);
+        if (outcome == OUTCOME_OK && !PQconsumeInput(conn))
             break;
     }
-    return last;
+    if (outcome == OUTCOME_OK)
+        *next = PQgetResult(conn);
+    return outcome;
+}
+
+/* Whether libpq gives the same result again until the copy has been dealt with. */
+static bool is_copy(const PGresult *result)
+{
+    ExecStatusType status = PQresultStatus(result);
+
+    return status == PGRES_COPY_BOTH || status == PGRES_COPY_IN || status == PGRES_COPY_OUT;
+}
+
+/*
+ * Takes the results of what has been sent; the last one counts.  A server that ends the session says
+ * why, and libpq adds an error of its own about the connection: then it is the server's that counts.
+ */
+static enum outcome take_results(PGconn *conn, bool heed, usec_t ticks, PGresult **got)
+{
+    for (;;) {
+        PGresult *next;
+        enum outcome outcome = next_result(conn, heed, ticks, &next);
+
+        if (outcome != OUTCOME_OK || !next)
+            return outcome;
+        if (*result_sqlstate(*got) && !*result_sqlstate(next)) {
+            PQclear(next);
+            continue;
+        }
+        PQclear(*got);
+        *got = next;
+        if (is_copy(next))
+            return OUTCOME_OK;
+    }
 }
 
 /* Waits for the answer to a statement that has been sent (`sent`: whether that went well). */
 static enum outcome await_result(PGconn *conn, int sent, PGresult **got)
 {
-    bool heed = !signals_stop();
     enum outcome outcome = OUTCOME_OK;
 
-    while (sent && outcome == OUTCOME_OK && PQisBusy(conn)) {
-        outcome = connection_wait(conn, false, heed, 0);
-        if (outcome == OUTCOME_OK && !PQconsumeInput(conn))
-            break;
-    }
-    if (outcome != OUTCOME_OK)
-        cancel(conn);
-    *got = last_result(conn);
+    *got = NULL;
+    if (sent)
+        outcome = take_results(conn, !signals_stop(), 0, got);
+    if (outcome == OUTCOME_OK)
+        return OUTCOME_OK;
+    connection_cancel(conn);
+    take_results(conn, false, clock_ticks() + CANCEL_USEC, got);
+    PQclear(*got);
+    *got = NULL;
     return outcome;
 }
 
@@ -419,17 +496,25 @@ static enum outcome take_result(PGconn *conn, const char *doing, int sent, PGres
     ExecStatusType status = PQresultStatus(got);
 
     *result = NULL;
-    if (outcome != OUTCOME_OK) {
-        PQclear(got);
+    if (outcome != OUTCOME_OK)
         return outcome;
-    }
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
         *result = got;
         return OUTCOME_OK;
     }
-    outcome = server_error(conn, got, doing);
+    if (is_copy(got)) {
+        log_error("could not %s: unexpected answer of the server", doing);
+        outcome = OUTCOME_FAILED;
+    } else {
+        outcome = server_error(conn, got, doing);
+    }
     PQclear(got);
     return outcome;
+}
+
+enum outcome walsender_ask(PGconn *conn, const char *command, PGresult **result)
+{
+    return await_result(conn, PQsendQuery(conn, command), result);
 }
 
 enum outcome sql_query(PGconn *conn, const char *doing, const char *sql, int nparams,

@@ -58,6 +58,15 @@ enum outcome sql_run(PGconn *conn, const char *doing, const char *sql);
 enum outcome walsender_query(PGconn *conn, const char *doing, const char *command,
                              PGresult **result);
 
+/*
+ * The same, whatever the answer is: with OUTCOME_OK *result is what the server said, or NULL where
+ * nothing could be sent, and the caller's to PQclear().  Nothing is logged.
+ */
+enum outcome walsender_ask(PGconn *conn, const char *command, PGresult **result);
+
+/* Asks the server to give up the statement that is running; takes a second at most. */
+void connection_cancel(PGconn *conn);
+
 /* Appends a name as a quoted identifier. */
 void sql_add_identifier(struct buf *b, const char *name);
 

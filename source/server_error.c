@@ -14,8 +14,7 @@ static const struct sqlstate_class classes[] = {
     {"08P01", OUTCOME_FAILED},      /* protocol violation: our mistake */
     {"08", OUTCOME_UNAVAILABLE},    /* connection exceptions */
     {"0A", OUTCOME_MISUSED},        /* feature not supported */
-    {"22012", OUTCOME_FAILED},      /* a row filter divides by zero */
-    {"22", OUTCOME_MISUSED},        /* data exception: a bad option value */
+    {"22", OUTCOME_MISUSED},        /* data exception: a bad option value, a row filter */
     {"25006", OUTCOME_MISUSED},     /* read-only: a standby */
     {"28", OUTCOME_MISUSED},        /* authentication, pg_hba.conf */
     {"3D", OUTCOME_MISUSED},        /* no such database */
@@ -27,7 +26,7 @@ static const struct sqlstate_class classes[] = {
     {"55P03", OUTCOME_UNAVAILABLE}, /* lock not available */
     {"55", OUTCOME_MISUSED},        /* wal_level, wrong kind of slot */
     {"57P04", OUTCOME_MISUSED},     /* database dropped */
-    {"57P", OUTCOME_UNAVAILABLE},   /* shutdown, crash, starting up */
+    {"57", OUTCOME_UNAVAILABLE},    /* shutdown, crash, starting up, cancelled */
     {"58P01", OUTCOME_MISUSED},     /* plugin's library is not there */
     {"", OUTCOME_FAILED},
 };
@@ -68,6 +67,8 @@ static enum outcome report(void (*say)(const char *fmt, ...), const PGconn *conn
         log_detail("%s", context);
     if (hint)
         log_hint("%s", hint);
+    if (strcmp(result_sqlstate(result), "57P04") == 0)
+        log_hint("The database has been dropped.");
     return outcome_of_sqlstate(result_sqlstate(result));
 }
 

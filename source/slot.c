@@ -225,20 +225,42 @@ static enum outcome take_created(PGconn *walsender, bool export, struct created_
  */
 static void abandon_creation(PGconn *walsender, PGconn *sql, const char *name)
 {
-    PGcancel *cancel = PQgetCancel(walsender);
-    char message[256];
+    enum { PATIENCE_USEC = 2000000 };
+    usec_t deadline = clock_ticks() + PATIENCE_USEC;
     PGresult *result;
     bool created = false;
 
-    if (!cancel || !PQcancel(cancel, message, sizeof message))
-        log_warning("could not cancel the creation of replication slot \"%s\"", name);
-    PQfreeCancel(cancel);
-    while ((result = PQgetResult(walsender))) {
+    connection_cancel(walsender);
+    do {
+        while (PQisBusy(walsender)) {
+            if (connection_wait(walsender, false, false, deadline) != OUTCOME_OK) {
+                log_warning("could not cancel the creation of replication slot \"%s\"", name);
+                return;
+            }
+            if (!PQconsumeInput(walsender))
+                break;
+        }
+        result = PQgetResult(walsender);
         created |= PQresultStatus(result) == PGRES_TUPLES_OK;
         PQclear(result);
-    }
+    } while (result);
     if (created)
         slot_drop(sql, name);
+}
+
+/* From 19 on the server raises the level by itself. */
+static void hint_at_wal_level(PGconn *sql)
+{
+    PGresult *result;
+
+    if (PQserverVersion(sql) >= 190000 ||
+        sql_query(sql, "look up the server's setting",
+                  "SELECT setting FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical'",
+                  0, NULL, &result) != OUTCOME_OK)
+        return;
+    if (PQntuples(result) > 0)
+        log_hint("Set wal_level to logical in the server's configuration and restart the server.");
+    PQclear(result);
 }
 
 enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o, bool export,
@@ -257,8 +279,10 @@ enum outcome slot_create(PGconn *walsender, PGconn *sql, const struct options *o
         return outcome;
     }
     outcome = take_created(walsender, export, created);
-    if (outcome == OUTCOME_MISUSED)
+    if (outcome == OUTCOME_MISUSED) {
+        hint_at_wal_level(sql);
         plugin_hint_at_setting(sql, plugin_of(o->plugin), created->forbidden);
+    }
     if (outcome == OUTCOME_OK)
         log_notice("created replication slot \"%s\" at " LSN_FMT, o->slot,
                    LSN_ARGS(created->consistent_point));

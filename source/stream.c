@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "source/connection.h"
 #include "source/plugin.h"
 #include "source/server_error.h"
 
@@ -90,6 +91,24 @@ static void on_notice(void *arg, const PGresult *result)
         log_verbose("server: %s", message ? message : "");
 }
 
+/* Texts of internal errors are never translated. */
+static void hint_at_cause(const struct stream *s, const char *sqlstate, const char *message)
+{
+    bool too_large = message && strstr(message, "invalid memory alloc request size");
+
+    if (s->plugin->publishes && s->begun && strncmp(sqlstate, "22", 2) == 0)
+        log_hint("Where the row filter of publication \"%s\" is the reason: the server decodes with "
+                 "the publication as it was when the change was made, so altering it does not help "
+                 "this slot.  Alter it and begin anew with another slot.",
+                 s->publication);
+    else if (s->plugin->publishes && strcmp(sqlstate, "XX000") == 0 && too_large)
+        log_hint("If a very large value is the reason, -o binary=true (PostgreSQL 14 and later) may "
+                 "get past it.");
+    else if (s->chunks && strcmp(sqlstate, "54000") == 0)
+        log_hint("Format version 1 of wal2json holds whole transactions; -P wal2json uses version 2, "
+                 "which does not.");
+}
+
 /* Before the stream and in it, these do not mean what they mean elsewhere. */
 static enum outcome stream_error(const struct stream *s, const PGresult *result, const char *doing)
 {
@@ -109,9 +128,7 @@ static enum outcome stream_error(const struct stream *s, const PGresult *result,
         log_hint("The slot cannot give these changes any more: drop it and begin anew.");
         return OUTCOME_POSITION_LOST;
     }
-    if (strcmp(sqlstate, "XX000") == 0 && s->plugin->publishes)
-        log_hint("If a very large value is the reason, -o binary=true (PostgreSQL 14 and later) may "
-                 "get past it.");
+    hint_at_cause(s, sqlstate, message);
     return outcome;
 }
 
@@ -137,11 +154,11 @@ static bool bound_loopback_window(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0;
 }
 
-static PGresult *ask(PGconn *conn, const struct options *o, const struct plugin_options *chosen,
-                     lsn_t start)
+static enum outcome ask(PGconn *conn, const struct options *o, const struct plugin_options *chosen,
+                        lsn_t start, PGresult **result)
 {
     struct buf command;
-    PGresult *result;
+    enum outcome outcome;
 
     buf_init(&command, 256);
     buf_printf(&command, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (", o->slot,
@@ -152,38 +169,42 @@ static PGresult *ask(PGconn *conn, const struct options *o, const struct plugin_
     else
         buf_add_char(&command, ')');
     buf_add_char(&command, '\0');
-    result = PQexec(conn, command.data);
+    outcome = walsender_ask(conn, command.data, result);
     buf_release(&command);
-    return result;
+    return outcome;
 }
 
 enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start)
 {
     PGresult *result;
-    enum outcome outcome = OUTCOME_OK;
+    enum outcome outcome;
     struct plugin_options chosen = plugin_first_options(o);
 
     *s = (struct stream){
         .conn = conn,
         .plugin = plugin_of(o->plugin),
+        .publication = o->publication,
+        .chunks = o->plugin == PLUGIN_WAL2JSON_STREAMING ||
+                  o->plugin == PLUGIN_WAL2JSON_RDS_STREAMING,
         .selects = o->schemas.count + o->exclude_schemas.count + o->tables.count +
                        o->exclude_tables.count > 0,
         .received = start,
         .loopback = bound_loopback_window(PQsocket(conn)),
     };
     PQsetNoticeReceiver(conn, on_notice, s);
-    result = ask(conn, o, &chosen, start);
-    while (PQresultStatus(result) == PGRES_FATAL_ERROR && !o->temporary_slot &&
+    outcome = ask(conn, o, &chosen, start, &result);
+    while (outcome == OUTCOME_OK && PQresultStatus(result) == PGRES_FATAL_ERROR && !o->temporary_slot &&
            plugin_yields(o, &chosen, result)) {
         PQclear(result);
-        result = ask(conn, o, &chosen, start);
+        outcome = ask(conn, o, &chosen, start, &result);
     }
     s->forbidden = strcmp(result_sqlstate(result), "42501") == 0;
-    if (PQresultStatus(result) != PGRES_COPY_BOTH)
+    s->begun = PQresultStatus(result) == PGRES_COPY_BOTH;
+    if (outcome == OUTCOME_OK && !s->begun)
         outcome = stream_error(s, result, "start streaming");
-    else if (PQsetnonblocking(conn, 1) != 0)
+    else if (outcome == OUTCOME_OK && PQsetnonblocking(conn, 1) != 0)
         outcome = server_error(conn, NULL, "start streaming");
-    else
+    else if (outcome == OUTCOME_OK)
         log_verbose("streaming from " LSN_FMT, LSN_ARGS(start));
     s->nan_is_null = plugin_nan_is_null(o, &chosen);
     PQclear(result);

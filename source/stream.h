@@ -18,6 +18,9 @@ enum { STREAM_MAX_WARNINGS = 64 };
 
 struct stream {
     const struct plugin *plugin;
+    const char *publication; /* that the plugin was told of */
+    bool chunks;    /* the plugin holds whole transactions: wal2json's format version 1 */
+    bool begun;     /* the server has agreed to stream */
     PGconn *conn;   /* owned; NULL when not connected */
     char *buffer;   /* the message that stream_next() returned last: libpq's memory */
     lsn_t received; /* highest position the server has spoken of: nothing above it is fed back */

@@ -99,8 +99,8 @@ enum outcome system_timeline_end(PGconn *walsender, const struct system *s, uint
     PQclear(result);
     if (found)
         return OUTCOME_OK;
-    log_error("position lost: the server's timeline %u does not descend from timeline %u of the "
-              "state file",
+    log_error("position lost: the server's timeline %u does not descend from timeline %u of our "
+              "position",
               s->timeline, timeline);
     return OUTCOME_POSITION_LOST;
 }
