@@ -8,10 +8,15 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+
 static enum log_level current_level = LOG_NORMAL;
 static bool last_was_printed = true;
 static bool status_stands;
+static struct buf *kept; /* where errors go that are not to be printed, or NULL */
+static bool last_was_kept;
 
+#define ERROR_PREFIX "cdcdump: error: "
 #define ERASE_TO_END "\033[K"
 
 void log_set_level(enum log_level level)
@@ -55,20 +60,48 @@ static void print(const char *prefix, const char *fmt, va_list args)
     write_stderr(line, len);
 }
 
+static void keep(const char *prefix, const char *fmt, va_list args)
+{
+    char line[8192];
+
+    vsnprintf(line, sizeof line, fmt, args);
+    buf_add_str(kept, prefix);
+    buf_add_str(kept, line);
+    buf_add_char(kept, '\n');
+}
+
+void log_keep_errors(struct buf *b)
+{
+    kept = b;
+    last_was_kept = false;
+}
+
+void log_kept_errors(const struct buf *b)
+{
+    char *text = xasprintf(ERROR_PREFIX "%.*s", (int)b->len, b->data);
+
+    write_stderr(text, strlen(text));
+    free(text);
+}
+
 #define DEFINE_PRIMARY(name, prefix, least)                                                        \
     void name(const char *fmt, ...)                                                                \
     {                                                                                              \
         va_list args;                                                                              \
                                                                                                    \
         last_was_printed = current_level >= (least);                                               \
+        last_was_kept = kept && (least) == LOG_QUIET;                                              \
         if (!last_was_printed)                                                                     \
             return;                                                                                \
         va_start(args, fmt);                                                                       \
-        print(prefix, fmt, args);                                                                  \
+        if (last_was_kept)                                                                         \
+            keep("", fmt, args);                                                                   \
+        else                                                                                       \
+            print(prefix, fmt, args);                                                              \
         va_end(args);                                                                              \
     }
 
-DEFINE_PRIMARY(log_error, "cdcdump: error: ", LOG_QUIET)
+DEFINE_PRIMARY(log_error, ERROR_PREFIX, LOG_QUIET)
 DEFINE_PRIMARY(log_warning, "cdcdump: warning: ", LOG_NORMAL)
 DEFINE_PRIMARY(log_notice, "cdcdump: ", LOG_NORMAL)
 DEFINE_PRIMARY(log_verbose, "cdcdump: ", LOG_VERBOSE)
@@ -81,7 +114,10 @@ DEFINE_PRIMARY(log_verbose, "cdcdump: ", LOG_VERBOSE)
         if (!last_was_printed)                                                                     \
             return;                                                                                \
         va_start(args, fmt);                                                                       \
-        print(prefix, fmt, args);                                                                  \
+        if (last_was_kept)                                                                         \
+            keep(prefix, fmt, args);                                                               \
+        else                                                                                       \
+            print(prefix, fmt, args);                                                              \
         va_end(args);                                                                              \
     }
 

@@ -5,8 +5,8 @@
  * names in double quotes, the reason last; details and hints are whole sentences.  A failure is
  * logged once, where its cause is known.  Standard output belongs to data alone.
  *
- * The level and whether a status line stands are the only process-wide state, as both are
- * properties of the process's stderr.
+ * The level, whether a status line stands and where errors go are the only process-wide state, as
+ * they are properties of the process's stderr.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
@@ -27,6 +27,17 @@ LOG_PRINTF void log_verbose(const char *fmt, ...); /* with -v only */
 /* More about the primary message before it, and printed if that one was. */
 LOG_PRINTF void log_detail(const char *fmt, ...);
 LOG_PRINTF void log_hint(const char *fmt, ...);
+
+struct buf;
+
+/*
+ * From now on errors, and the details and hints that belong to them, are appended to b instead of
+ * being printed: a line each, without the program's name.  NULL: no more.  Warnings are printed.
+ */
+void log_keep_errors(struct buf *b);
+
+/* Prints what was kept so, as it would have been. */
+void log_kept_errors(const struct buf *b);
 
 /*
  * A line at the bottom of a terminal, in place of the one before; NULL or "" erases it.  Any

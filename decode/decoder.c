@@ -57,6 +57,7 @@ enum outcome decoder_take(struct decoder *d, lsn_t lsn, char *payload, size_t le
     e->kind = EVENT_NONE;
     e->lsn = lsn;
     e->transaction = NULL;
+    d->in_change = false;
     return d->kind->take(d, lsn, payload, len, e);
 }
 

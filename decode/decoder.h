@@ -7,8 +7,9 @@
  *
  * One interface, a kind per format: pgoutput.h, wal2json.h, decoderbufs.h, test_decoding.h.  A
  * decoder trusts nothing: what does not have the form that its plugin gives, or comes outside of
- * the order Begin … Commit, is an error that names the LSN (and, in texts, the byte), and the
- * decoder is then of no further use but to be freed.
+ * the order Begin … Commit, is an error that names the LSN (and, in texts, the byte).  Where it was a
+ * change in a transaction (in_change) the next message can be taken all the same; else the decoder is
+ * of no further use but to be freed.
  */
 #ifndef DECODE_DECODER_H
 #define DECODE_DECODER_H
@@ -41,6 +42,7 @@ struct decoder {
     struct relations relations;
     struct transaction transaction;
     bool in_transaction;
+    bool in_change; /* the message at hand is a change in a transaction: it can be left out, see below */
     lsn_t last_commit;     /* commit_lsn of the last commit of a change; survives a restart */
     char gid[201];         /* PostgreSQL's identifiers of prepared transactions: 199 bytes at most */
     struct value *old_row; /* RELATION_MAX_COLUMNS each */

@@ -654,6 +654,7 @@ static enum outcome take(struct decoder *d, lsn_t lsn, char *payload, size_t len
     db->message.change.lsn = lsn;
     if ((wrong = decode_message(db, len)) || (wrong = check_order(db)))
         return malformed(db, lsn, wrong);
+    d->in_change = d->in_transaction && db->message.op < ROW_BEGIN;
     if (db->message.op == ROW_BEGIN)
         give_begin(db, e);
     else if (db->message.op == ROW_COMMIT)
@@ -677,6 +678,7 @@ static enum outcome next(struct decoder *d, struct event *e)
         db->owed = CHANGE;
         give_begin(db, e);
     } else if (owed == CHANGE && d->in_transaction) {
+        d->in_change = true;
         return give_change(db, e);
     }
     return OUTCOME_OK;

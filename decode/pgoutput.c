@@ -333,6 +333,11 @@ static void skip_origin(struct reader *r)
     read_string(r);
 }
 
+static bool is_change(char tag)
+{
+    return tag == 'I' || tag == 'U' || tag == 'D' || tag == 'T' || tag == 'M';
+}
+
 static bool dispatch(struct decoder *d, struct reader *r, char tag, struct event *e)
 {
     switch (tag) {
@@ -376,6 +381,7 @@ static bool decode(struct decoder *d, const char *payload, size_t len, struct ev
 
     if (r.failed)
         return malformed(e, tag, "the message is empty");
+    d->in_change = d->in_transaction && is_change(tag);
     if (!dispatch(d, &r, tag, e))
         return false;
     if (r.failed)

@@ -660,6 +660,7 @@ static enum outcome take(struct decoder *base, lsn_t lsn, char *payload, size_t 
     struct text t = {.e = e, .start = payload, .p = payload, .end = payload + len};
 
     (void)lsn;
+    base->in_change = base->in_transaction && (starts_with(&t, "table ") || starts_with(&t, "message: "));
     if (take_word(&t, "message: transactional: "))
         return decode_message(d, &t, e);
     if (!prepare(base, &t))

@@ -242,6 +242,15 @@ static bool read_message(struct wal2json *w, struct event *e)
     return wal2json_v1_take(w, &key, e);
 }
 
+/* Of format version 2, as the plugin writes it.  A document of version 1 is a transaction. */
+static bool is_change(const char *payload, size_t len)
+{
+    static const char start[] = "{\"action\":\"";
+    const size_t n = sizeof start - 1;
+
+    return len > n && memcmp(payload, start, n) == 0 && payload[n] && strchr("IUDTM", payload[n]);
+}
+
 static enum outcome take(struct decoder *d, lsn_t lsn, char *payload, size_t len, struct event *e)
 {
     struct wal2json *w = (struct wal2json *)d;
@@ -249,6 +258,7 @@ static enum outcome take(struct decoder *d, lsn_t lsn, char *payload, size_t len
     w->lsn = lsn;
     w->start = payload;
     w->document_here = false;
+    d->in_change = d->in_transaction && is_change(payload, len);
     charset_begin(d->charset, len);
     json_scan_init(&w->scan, payload, len, d->charset);
     return outcome_of(w, read_message(w, e));

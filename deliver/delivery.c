@@ -185,7 +185,11 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
 
     if (d->output.fd >= 0 || delivery_has_many(d))
         return OUTCOME_OK; /* by an earlier attempt to connect */
-    outcome = open_many(d, o);
+    if (d->dead.path)
+        dead_letters_close(&d->dead);
+    outcome = dead_letters_open(&d->dead, o->dead_letter);
+    if (outcome == OUTCOME_OK)
+        outcome = open_many(d, o);
     if (outcome != OUTCOME_OK || delivery_has_many(d))
         return outcome;
     outcome = check_not_missing(d, o);
@@ -236,7 +240,10 @@ static void accept(struct delivery *d, const struct ledger_entry *entry)
 
 static enum outcome save(struct delivery *d)
 {
-    enum outcome outcome = d->state_path ? state_save(&d->state, d->state_path) : OUTCOME_OK;
+    enum outcome outcome = dead_letters_sync(&d->dead);
+
+    if (outcome == OUTCOME_OK && d->state_path)
+        outcome = state_save(&d->state, d->state_path);
 
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -668,6 +675,7 @@ void delivery_close(struct delivery *d)
     files_free(d->files);
     batches_free(d->batches);
     replies_close(&d->replies);
+    dead_letters_close(&d->dead);
     free(d->base);
     output_close(&d->output);
     state_release(&d->state);

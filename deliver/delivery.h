@@ -18,6 +18,7 @@
 
 #include "cli/options.h"
 #include "deliver/batches.h"
+#include "deliver/dead_letter.h"
 #include "deliver/files.h"
 #include "deliver/ledger.h"
 #include "deliver/output.h"
@@ -35,6 +36,7 @@ struct delivery {
     struct files *files;     /* -f with placeholders, else NULL */
     struct batches *batches; /* --exec, else NULL */
     struct replies replies;  /* of mode reply */
+    struct dead_letters dead;
     struct ledger ledger;
     struct position emitted;  /* behind the last whole transaction that was appended */
     struct position accepted; /* by whoever takes the output */

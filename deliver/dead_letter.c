@@ -1,0 +1,193 @@
+#include "deliver/dead_letter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "encode/json.h"
+#include "encode/value.h"
+
+static enum outcome failed(const struct dead_letters *dl, const char *doing)
+{
+    log_error("could not %s dead letter file \"%s\": %m", doing, dl->path);
+    return OUTCOME_OUTPUT_FAILED;
+}
+
+/* Half a line is what a crash can have left: what follows is not to be spoilt by it. */
+static enum outcome end_line(const struct dead_letters *dl)
+{
+    off_t end = lseek(dl->fd, 0, SEEK_END);
+    char last = '\n';
+
+    if (end > 0 && pread(dl->fd, &last, 1, end - 1) != 1)
+        return failed(dl, "read");
+    return last == '\n' || write(dl->fd, "\n", 1) == 1 ? OUTCOME_OK : failed(dl, "write to");
+}
+
+enum outcome dead_letters_open(struct dead_letters *dl, const char *path)
+{
+    *dl = (struct dead_letters){.path = path, .fd = -1};
+    if (!path)
+        return OUTCOME_OK;
+    buf_init(&dl->message, 8192);
+    buf_init(&dl->reason, 1024);
+    dl->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    if (dl->fd < 0)
+        return failed(dl, "open");
+    if (!file_sync_folder(path))
+        return failed(dl, "sync the folder of");
+    return end_line(dl);
+}
+
+void dead_letters_close(struct dead_letters *dl)
+{
+    if (!dl->path)
+        return;
+    if (dl->fd >= 0)
+        close(dl->fd);
+    buf_release(&dl->message);
+    buf_release(&dl->reason);
+    *dl = (struct dead_letters){.fd = -1};
+}
+
+void dead_letters_keep(struct dead_letters *dl, const char *bytes, size_t len)
+{
+    dl->message.len = 0;
+    buf_shrink(&dl->message, 1024 * 1024);
+    buf_add(&dl->message, bytes, len);
+}
+
+/* ---- the reason ---- */
+
+void dead_letters_listen(struct dead_letters *dl)
+{
+    dl->reason.len = 0;
+    log_keep_errors(&dl->reason);
+}
+
+void dead_letters_give_up(struct dead_letters *dl)
+{
+    log_kept_errors(&dl->reason);
+    dl->reason.len = 0;
+}
+
+bool dead_letters_heed(struct dead_letters *dl, enum outcome outcome)
+{
+    bool concerns = outcome == OUTCOME_FAILED || outcome == OUTCOME_MISUSED;
+
+    log_keep_errors(NULL);
+    if (!concerns && dl->reason.len > 0)
+        dead_letters_give_up(dl);
+    return concerns;
+}
+
+/* ---- writing ---- */
+
+static void add_lsn(struct buf *b, const char *name, lsn_t lsn)
+{
+    if (lsn)
+        buf_printf(b, "\"%s\":\"" LSN_FMT "\",", name, LSN_ARGS(lsn));
+    else
+        buf_printf(b, "\"%s\":null,", name);
+}
+
+static void add_number(struct buf *b, const char *name, uint32_t n)
+{
+    if (n)
+        buf_printf(b, "\"%s\":%u,", name, n);
+    else
+        buf_printf(b, "\"%s\":null,", name);
+}
+
+/* The reason quotes what it is about, which may be no UTF-8 at all. */
+static void add_text(struct buf *b, const char *name, const char *text, size_t len)
+{
+    buf_printf(b, "\"%s\":", name);
+    if (text && !json_add_string(b, text, len)) {
+        struct buf plain;
+
+        buf_init(&plain, len + 1);
+        for (size_t i = 0; i < len; i++)
+            buf_add_char(&plain, (unsigned char)text[i] < 0x80 ? text[i] : '?');
+        json_add_string(b, plain.data, plain.len);
+        buf_release(&plain);
+    } else if (!text) {
+        buf_add_str(b, "null");
+    }
+    buf_add_char(b, ',');
+}
+
+static void add_line(const struct dead_letters *dl, const struct dead_letter *d, struct buf *b)
+{
+    const struct relation *r = d->relation;
+    size_t reason = dl->reason.len;
+
+    while (reason > 0 && dl->reason.data[reason - 1] == '\n')
+        reason--;
+    buf_add_char(b, '{');
+    add_lsn(b, "lsn", d->lsn);
+    add_lsn(b, "commit_lsn", d->commit_lsn);
+    add_number(b, "xid", d->xid);
+    add_number(b, "seq", d->seq);
+    add_text(b, "schema", r ? r->schema : NULL, r ? strlen(r->schema) : 0);
+    add_text(b, "table", r ? r->name : NULL, r ? strlen(r->name) : 0);
+    add_text(b, "reason", dl->reason.data, reason);
+    buf_add_str(b, "\"bytes\":");
+    json_add_base64(b, dl->message.data, dl->message.len);
+    buf_add_str(b, "}\n");
+}
+
+static bool write_all(int fd, const char *p, size_t n)
+{
+    while (n > 0) {
+        ssize_t written = write(fd, p, n);
+
+        if (written < 0 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            p += written;
+            n -= (size_t)written;
+        }
+    }
+    return true;
+}
+
+/* The first line of the reason is enough for the log. */
+static void warn(const struct dead_letters *dl, const struct dead_letter *d)
+{
+    int n = (int)strcspn(dl->reason.data, "\n");
+
+    log_warning("left out the event at " LSN_FMT ": %.*s", LSN_ARGS(d->lsn), n, dl->reason.data);
+    log_detail("It is in dead letter file \"%s\".", dl->path);
+}
+
+enum outcome dead_letters_add(struct dead_letters *dl, const struct dead_letter *d)
+{
+    struct buf line;
+    enum outcome outcome = OUTCOME_OK;
+
+    buf_add_char(&dl->reason, '\0');
+    dl->reason.len--;
+    warn(dl, d);
+    buf_init(&line, 1024);
+    add_line(dl, d, &line);
+    if (!write_all(dl->fd, line.data, line.len))
+        outcome = failed(dl, "write to");
+    buf_release(&line);
+    dl->unsynced = true;
+    dl->count++;
+    return outcome;
+}
+
+enum outcome dead_letters_sync(struct dead_letters *dl)
+{
+    if (!dl->unsynced)
+        return OUTCOME_OK;
+    if (fdatasync(dl->fd) != 0)
+        return failed(dl, "sync");
+    dl->unsynced = false;
+    return OUTCOME_OK;
+}
