@@ -94,7 +94,9 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
     enum outcome end;
 
     if (outcome == OUTCOME_OUTPUT_FAILED) {
-        stream_finish(&s->stream); /* nothing that came after the failure may be acknowledged */
+        if (s->stream.conn) /* of what was on record before; nothing else may be acknowledged */
+            stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
+        stream_finish(&s->stream);
         return outcome;
     }
     if (outcome == OUTCOME_POSITION_LOST)

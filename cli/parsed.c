@@ -1,6 +1,7 @@
 #include "cli/parsed.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -264,6 +265,10 @@ static bool check_replies(struct parsed *p)
         return false;
     }
     o->ack_fd = (int)fd;
+    if (fcntl(o->ack_fd, F_GETFD) < 0) { /* now: later the number may be that of something of ours */
+        log_error("acknowledgments cannot be read from the descriptor of --ack-fd: it is not open");
+        return false;
+    }
     return true;
 }
 

@@ -27,8 +27,9 @@ enum outcome delivery_load_state(struct delivery *d, const struct options *o)
 
     *d = (struct delivery){.state_path = o->state_file, .lock = {.fd = -1}};
     d->output.fd = d->output.read_fd = d->replies.fd = -1;
-    if (!d->state_path)
-        return OUTCOME_OK;
+    outcome = o->ack_mode == ACK_REPLY ? replies_open(&d->replies, o) : OUTCOME_OK;
+    if (outcome != OUTCOME_OK || !d->state_path)
+        return outcome;
     outcome = state_lock(&d->lock, d->state_path);
     if (outcome == OUTCOME_OK)
         outcome = state_load(&d->state, d->state_path, &d->resumed);
@@ -41,20 +42,25 @@ enum outcome delivery_load_state(struct delivery *d, const struct options *o)
 
 /* ---- the output and what the state knows of it ---- */
 
+static enum outcome refuse_mode(enum ack_mode mode, bool file)
+{
+    log_error(file ? "ack mode \"%s\" needs a pipe, but the output is a regular file"
+                   : "ack mode \"%s\" needs a regular file as output",
+              mode == ACK_READ    ? "read"
+              : mode == ACK_REPLY ? "reply"
+                                  : "written");
+    log_hint("Leave --ack-mode out: it follows from the output.");
+    return OUTCOME_MISUSED;
+}
+
 static enum outcome choose_mode(struct delivery *d, const struct options *o)
 {
     bool file = d->output.kind == OUTPUT_FILE;
 
     d->mode = o->ack_mode != ACK_BY_OUTPUT ? o->ack_mode : file ? ACK_WRITTEN : ACK_READ;
     if (d->mode == ACK_DEFERRED || d->mode == ACK_COMMAND || file == (d->mode == ACK_WRITTEN))
-        return d->mode == ACK_REPLY ? replies_open(&d->replies, o) : OUTCOME_OK;
-    log_error(file ? "ack mode \"%s\" needs a pipe, but the output is a regular file"
-                   : "ack mode \"%s\" needs a regular file as output",
-              d->mode == ACK_READ    ? "read"
-              : d->mode == ACK_REPLY ? "reply"
-                                     : "written");
-    log_hint("Leave --ack-mode out: it follows from the output.");
-    return OUTCOME_MISUSED;
+        return OUTCOME_OK;
+    return refuse_mode(d->mode, file);
 }
 
 static bool is_same_file(const struct output *out, const struct accepted_file *accepted)
@@ -148,6 +154,16 @@ static enum outcome check_not_missing(const struct delivery *d, const struct opt
     return missing ? refuse_output(o->file, "it is missing") : OUTCOME_OK;
 }
 
+/* A file that the mode does not go with must not be created: looks before anything is opened. */
+static enum outcome check_kind(const struct options *o)
+{
+    struct stat st;
+
+    if (!o->file || (o->ack_mode != ACK_READ && o->ack_mode != ACK_REPLY))
+        return OUTCOME_OK;
+    return stat(o->file, &st) != 0 || S_ISREG(st.st_mode) ? refuse_mode(o->ack_mode, true) : OUTCOME_OK;
+}
+
 /* What a run with several files has left is completed, whatever the output is now. */
 static enum outcome open_many(struct delivery *d, const struct options *o)
 {
@@ -193,6 +209,8 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
     if (outcome != OUTCOME_OK || delivery_has_many(d))
         return outcome;
     outcome = check_not_missing(d, o);
+    if (outcome == OUTCOME_OK)
+        outcome = check_kind(o);
     if (outcome == OUTCOME_OK)
         outcome = output_open(&d->output, o->file);
     if (outcome == OUTCOME_OK)
@@ -428,6 +446,8 @@ enum outcome delivery_tend(struct delivery *d)
     if (d->batches) {
         outcome = batches_tend(d->batches);
         d->output.offset = batches_written(d->batches);
+        if (outcome != OUTCOME_OK && delivery_accept(d) != OUTCOME_OK)
+            log_detail("The batches before it could not be put on record.");
         return outcome;
     }
     if (d->mode != ACK_REPLY)

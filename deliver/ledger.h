@@ -10,7 +10,7 @@
 
 #include "cdcdump.h"
 
-enum { LEDGER_SIZE = 4096 };
+enum { LEDGER_SIZE = 16384 };
 
 struct ledger_entry {
     uint64_t end; /* offset behind the last byte that belongs to it */

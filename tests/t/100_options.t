@@ -35,7 +35,8 @@ my %options = (
     'drop-slot-on-stop' => '', failover => '', 'two-phase' => '', format => 'F', codec => '', envelope => 'e',
     'changelog-mode' => '', types => '', set => '', rotate => '', 'server-name' => '', 'key-delimiter' => 'K', tombstones => '', transactions => '',
     'schema-events' => '', messages => '', heartbeat => '', 'skip-ops' => '', file => 'f', state => '',
-    'ack-mode' => '', 'stall-timeout' => '', startpos => 'I', force => '', until => 'E', count => '',
+    ack => '', 'ack-mode' => '', 'ack-fd' => '', 'ack-file' => '', exec => '', 'batch-rows' => '', 'batch-seconds' => '',
+    'per-table' => '', 'exec-retries' => '', 'dead-letter' => '', 'stall-timeout' => '', startpos => 'I', force => '', until => 'E', count => '',
     'idle-exit' => '', 'max-time' => '', retries => '', 'retry-delay' => '', 'status-interval' => '',
     snapshot => '', jobs => 'j', 'chunk-size' => '', 'chunk-key' => '', 'snapshot-query' => '', progress => '',
     stats => '', verbose => 'v', quiet => 'q', help => '', version => 'V',
@@ -81,7 +82,7 @@ for (
     ['--types' => 'types profile', 'readable, debezium'], ['--codec' => 'codec', 'null, deflate, zstandard, snappy'],
     ['--changelog-mode' => 'changelog mode', 'all, upsert'],
     ['--publication-mode' => 'publication mode', 'filtered, all-tables, existing'],
-    ['--ack-mode' => 'ack mode', 'written, read'], ['--snapshot' => 'snapshot mode', 'consistent, incremental'],
+    ['--ack-mode' => 'ack mode', 'written, read, reply, deferred'], ['--snapshot' => 'snapshot mode', 'consistent, incremental'],
 ) {
     my ($option, $what, $allowed) = @$_;
     misused([qw(-S s -m never), $option, 'x'], qq(invalid $what "x": must be one of $allowed), "a wrong $what");

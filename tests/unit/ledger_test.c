@@ -168,9 +168,29 @@ static void test_never_taken(void)
     free(l);
 }
 
+/* What a reader has replied covers what shows no more than that, and has left so far. */
+static void test_shown(void)
+{
+    struct ledger *l = new_ledger();
+    struct ledger_entry last = {0};
+    struct position position = at(20);
+
+    ledger_add(l, 100, 10, &position);
+    position = at(25); /* a keepalive, with no output of its own */
+    ledger_add(l, 100, 99, &position);
+    position = at(40);
+    ledger_add(l, 200, 30, &position);
+    ok(!ledger_take(l, 200, 9, &last), "a reply below what is shown covers nothing");
+    ok(!ledger_take(l, 99, 10, &last), "... nor does one to what has not left");
+    ok(ledger_take(l, 200, 29, &last) && is_entry(&last, 100, 25),
+       "the reply to the first covers the keepalive behind it, and not the second");
+    ok(ledger_take(l, 200, LEDGER_ANY_LSN, &last) && is_entry(&last, 200, 40), "any LSN covers all");
+    free(l);
+}
+
 /* ---- against a list of everything, at random ---- */
 
-enum { OPERATIONS = 200000 };
+enum { PHASE = 5 * LEDGER_SIZE, OPERATIONS = 10 * PHASE };
 
 struct model {
     struct ledger_entry *all; /* everything that was ever added, but for what was replaced */
@@ -250,7 +270,7 @@ static bool same_take(struct ledger *l, struct model *m, uint64_t taken)
 static bool random_operation(struct ledger *l, struct model *m, uint64_t *state, unsigned i)
 {
     static uint64_t end, lsn, taken;
-    bool filling = i / 20000 % 2 == 0;
+    bool filling = i / PHASE % 2 == 0;
 
     if (random_next(state) % 1000 < (filling ? 995 : 300)) {
         end += random_next(state) % 4;
@@ -289,6 +309,7 @@ int main(void)
     test_around();
     test_thinning();
     test_never_taken();
+    test_shown();
     test_random();
     return tap_done();
 }
