@@ -96,7 +96,7 @@ static enum outcome take_snapshot(struct rows *r, char name[64], struct rows_sna
     outcome = sql_query(conn, "take a snapshot", question, 0, NULL, &result);
     if (outcome != OUTCOME_OK)
         return outcome;
-    snprintf(name, 64, "%s", result_text(result, 0, "name"));
+    snprintf(name, 64, "%s", result_string(result, 0, "name"));
     outcome = rows_read_snapshot(s, result) ? OUTCOME_OK : OUTCOME_FAILED;
     PQclear(result);
     return outcome;
@@ -200,7 +200,7 @@ static enum outcome server_time(PGconn *conn, usec_t *now)
         &result);
 
     if (outcome == OUTCOME_OK)
-        *now = strtoll(result_text(result, 0, "now"), NULL, 10);
+        *now = result_i64(result, 0, "now");
     PQclear(result);
     return outcome;
 }

@@ -5,11 +5,12 @@
 #include "capture/loop.h"
 #include "capture/session.h"
 
-enum { MAX_DELAY_SEC = 30, STOP_GRACE_USEC = 1000000 };
+enum { MAX_DELAY_SEC = 30, STOP_GRACE_USEC = 1000000, UNREADABLE_TRIES = 3 };
 
 struct retries {
     uint64_t done;
     usec_t delay;
+    unsigned unreadable; /* times in a row that the server could not read its WAL */
 };
 
 static void reset(struct retries *r, const struct options *o)
@@ -23,17 +24,21 @@ static void reset(struct retries *r, const struct options *o)
  */
 static enum outcome wait_for_retry(struct session *s, struct retries *r, bool *again)
 {
+    const usec_t ceiling = MAX_DELAY_SEC * USEC_PER_SEC;
+    const usec_t most = s->o->retry_delay > ceiling ? s->o->retry_delay : ceiling;
     usec_t delay = r->delay;
 
     *again = !s->rows.failed && (s->prepared || s->o->retries_given) && r->done < s->o->retries &&
              !(s->prepared && s->o->temporary_slot) &&
              !(s->bounds.deadline && clock_ticks() + delay >= s->bounds.deadline);
+    if (!*again && r->done > 0 && r->done == s->o->retries)
+        log_hint("Gave up after %llu retries.", (unsigned long long)r->done);
     if (!*again)
         return OUTCOME_UNAVAILABLE;
     r->done++;
     r->delay *= 2;
-    if (r->delay > MAX_DELAY_SEC * USEC_PER_SEC)
-        r->delay = MAX_DELAY_SEC * USEC_PER_SEC;
+    if (r->delay > most)
+        r->delay = most;
     log_notice("trying again in %.3g seconds", (double)delay / (double)USEC_PER_SEC);
     return loop_idle(s, clock_ticks() + delay, false);
 }
@@ -51,6 +56,8 @@ static enum outcome run_once(struct session *s, struct retries *r)
     }
     if (s->prepared && !rows_are_wanted(&s->rows))
         s->renewed = false;
+    if (outcome == OUTCOME_FAILED && s->stream.unreadable && r->unreadable++ < UNREADABLE_TRIES)
+        outcome = OUTCOME_UNAVAILABLE;
     if (outcome == OUTCOME_UNAVAILABLE)
         session_disconnect(s);
     return outcome;

@@ -57,6 +57,7 @@ static enum outcome check_timeline(struct session *s, PGconn *walsender)
         log_error("the server is on timeline %u, but the position is on timeline %u",
                   s->system.timeline, st->timeline);
         log_detail("It is an old primary, or a standby that has not caught up.");
+        s->elsewhere = true;
         return OUTCOME_UNAVAILABLE;
     }
     outcome = system_timeline_end(walsender, &s->system, st->timeline, &end);
@@ -69,24 +70,24 @@ static enum outcome check_timeline(struct session *s, PGconn *walsender)
         log_detail("The output holds transactions that this server has never had.");
         return OUTCOME_POSITION_LOST;
     }
-    st->timeline = s->system.timeline;
-    return OUTCOME_OK;
+    return end && s->prepared ? pipeline_leave_history(&s->pipeline, end) : OUTCOME_OK;
 }
 
 /* What is not there may come yet: with a promotion, or from the primary. */
-static enum outcome standby_lacks(const char *what)
+static enum outcome standby_lacks(struct session *s, const char *what)
 {
+    s->elsewhere = true;
     log_error("the server is a standby, and %s", what);
     log_hint("target_session_attrs=read-write in the connection string leaves standbys out.");
     return OUTCOME_UNAVAILABLE;
 }
 
 /* Before 16 a standby does not decode, whatever slots it has. */
-static enum outcome check_decodes(const struct session *s)
+static enum outcome check_decodes(struct session *s)
 {
     if (!s->system.standby || s->system.version >= 160000 || session_is_rows_only(s))
         return OUTCOME_OK;
-    return standby_lacks("before PostgreSQL 16 only a primary server gives changes");
+    return standby_lacks(s, "before PostgreSQL 16 only a primary server gives changes");
 }
 
 /* A standby may still be receiving what we have seen elsewhere: a moment is given to it. */
@@ -107,7 +108,7 @@ static enum outcome check_not_ahead(struct session *s, PGconn *walsender)
     if (position <= s->system.flushed)
         return OUTCOME_OK;
     if (s->system.standby)
-        return standby_lacks("has not received the WAL up to our position");
+        return standby_lacks(s, "has not received the WAL up to our position");
     log_error("position lost: our position " LSN_FMT " lies beyond the server's WAL, which ends at "
               LSN_FMT,
               LSN_ARGS(position), LSN_ARGS(s->system.flushed));
@@ -131,12 +132,12 @@ enum outcome checks_slot_position(const struct session *s, const struct slot *sl
     return OUTCOME_POSITION_LOST;
 }
 
-enum outcome checks_slot_missing(const struct session *s)
+enum outcome checks_slot_missing(struct session *s)
 {
     bool known = session_has_position(s);
 
     if (known && s->system.standby)
-        return standby_lacks("does not have our replication slot");
+        return standby_lacks(s, "does not have our replication slot");
     log_error(known ? "position lost: replication slot \"%s\" does not exist"
                     : "replication slot \"%s\" does not exist",
               s->o->slot);
@@ -195,5 +196,6 @@ enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot)
 {
     enum outcome outcome = slot_check(slot, s->o, &s->system);
 
+    s->elsewhere |= outcome == OUTCOME_UNAVAILABLE; /* it is being synchronized here */
     return outcome == OUTCOME_OK ? await_slot(s, sql, slot) : outcome;
 }

@@ -4,7 +4,7 @@
  * The questions of CONTRACT, section 7, asked on every connect and before any output, and by --ack
  * before anything is acknowledged.  Each says what is wrong: OUTCOME_MISUSED where the state file is
  * another capture's, OUTCOME_POSITION_LOST where what follows the position cannot be had from here,
- * OUTCOME_UNAVAILABLE where waiting may help.
+ * OUTCOME_UNAVAILABLE where waiting may help, or another of the hosts named (session.elsewhere).
  */
 #ifndef CAPTURE_CHECKS_H
 #define CAPTURE_CHECKS_H
@@ -29,6 +29,6 @@ enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot);
 enum outcome checks_slot_position(const struct session *s, const struct slot *slot);
 
 /* There is no slot: says so, and returns what that is. */
-enum outcome checks_slot_missing(const struct session *s);
+enum outcome checks_slot_missing(struct session *s);
 
 #endif

@@ -133,7 +133,7 @@ static enum outcome bound_owed(struct rows *r)
         return outcome;
     snprintf(question, sizeof question, "SELECT %s", rows_snapshot_function(sql));
     outcome = sql_query(sql, "look at running transactions", question, 0, NULL, &result);
-    if (outcome == OUTCOME_OK && visibility_parse(&seen, PQgetvalue(result, 0, 0))) {
+    if (outcome == OUTCOME_OK && visibility_parse(&seen, result_first(result))) {
         coverage_pay(r->coverage, &seen);
         visibility_release(&seen);
     }

@@ -89,6 +89,12 @@ enum outcome pipeline_go_on(struct pipeline *p, usec_t ticks);
 void pipeline_interrupt(struct pipeline *p);
 
 /*
+ * The server's history has left at `end` the one that was streamed so far: a transaction that was
+ * cut off and has committed behind that does not come again.
+ */
+enum outcome pipeline_leave_history(struct pipeline *p, lsn_t end);
+
+/*
  * Judges changes by c from now on.  relations: those of the rows, for as long as there are any.
  * comparer: who is asked where the server has to compare; NULL = nobody needs to be.
  */

@@ -224,7 +224,7 @@ bool rows_read_snapshot(struct rows_snapshot *s, const PGresult *result)
     const char *seen = result_text(result, 0, "seen"), *now = result_text(result, 0, "now");
 
     *s = (struct rows_snapshot){.until = result_lsn(result, 0, "until"),
-                                .fingerprint = result_text(result, 0, "fingerprint")};
+                                .fingerprint = result_string(result, 0, "fingerprint")};
     if (!seen || !now || !s->until || !visibility_parse(&s->seen, seen)) {
         log_error("could not read the server's snapshot: unexpected answer");
         return false;

@@ -590,12 +590,12 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
     return outcome == OUTCOME_OK ? check_after_start(s, sql) : outcome;
 }
 
-enum outcome session_connect(struct session *s)
+static enum outcome connect_once(struct session *s)
 {
     PGconn *sql, *walsender = NULL;
     enum outcome outcome;
 
-    s->started = false;
+    s->started = s->elsewhere = false;
     if (!s->catalog)
         s->catalog = catalog_new(s->connector, s->o, &s->selection);
     catalog_disconnect(s->catalog);
@@ -609,13 +609,52 @@ enum outcome session_connect(struct session *s)
         outcome = start_streaming(s, sql, walsender);
     if (outcome != OUTCOME_OK || s->pipeline.finished)
         return outcome;
+    s->delivery.state.timeline = s->system.timeline; /* not before all has been found good */
     attach_coverage(s);
     return begin_rows(s);
+}
+
+/* A server that is the wrong one just now leaves those behind it in the list of hosts. */
+enum outcome session_connect(struct session *s)
+{
+    unsigned hosts = connector_hosts(s->connector);
+    enum outcome outcome = connect_once(s);
+
+    for (unsigned i = 1; i < hosts && outcome == OUTCOME_UNAVAILABLE && s->elsewhere; i++) {
+        connector_next_host(s->connector);
+        log_notice("trying the next host");
+        outcome = connect_once(s);
+    }
+    if (outcome == OUTCOME_UNAVAILABLE && s->elsewhere)
+        connector_next_host(s->connector);
+    return outcome;
+}
+
+enum outcome session_follow_timeline(struct session *s)
+{
+    struct state *st = &s->delivery.state;
+    struct system now = {.timeline = st->timeline};
+    enum outcome outcome = OUTCOME_OK;
+
+    if (!s->system.standby || !s->stream.conn)
+        return OUTCOME_OK;
+    if (!s->observer)
+        outcome = connector_connect(s->connector, CONNECTION_REPLICATION, &s->observer);
+    if (outcome == OUTCOME_OK)
+        outcome = system_identify(s->observer, &now);
+    if (outcome == OUTCOME_OK && now.timeline != st->timeline) {
+        log_notice("the server has gone on to timeline %u", now.timeline);
+        st->timeline = now.timeline;
+    }
+    system_release(&now);
+    return outcome;
 }
 
 void session_disconnect(struct session *s)
 {
     stream_close(&s->stream);
+    PQfinish(s->observer);
+    s->observer = NULL;
     if (s->catalog)
         catalog_disconnect(s->catalog);
     sieve_free(s->sieve);
@@ -730,6 +769,7 @@ enum outcome session_leave_slot(struct session *s, bool orderly)
 void session_close(struct session *s)
 {
     stream_close(&s->stream);
+    PQfinish(s->observer);
     sieve_free(s->sieve);
     if (s->prepared) {
         rows_release(&s->rows);

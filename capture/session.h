@@ -34,6 +34,7 @@ struct session {
     struct rows rows;
     struct sieve *sieve; /* NULL = messages go straight to the pipeline */
     struct stream stream;
+    PGconn *observer; /* of a standby's timeline, beside the stream; NULL = not needed so far */
     bool prepared; /* the first connect has been made: pipeline and bounds are there */
     bool let_go;   /* ... while the end of the output was waited for */
     bool stalled;  /* the connection was given up because the reader stands still */
@@ -41,6 +42,7 @@ struct session {
     bool created;  /* this run has created the slot */
     bool streamed; /* a stream has been started in this run */
     bool refused;  /* the first start of one was, for good */
+    bool elsewhere; /* the last connect has found a server that another host may be better than */
     bool started;  /* streaming was asked for, on the present connection */
     lsn_t snapshot_end; /* mode snapshot: changes up to there belong to it; 0 = not known yet */
     bool renewed;  /* when_needed has begun anew, and rows have not been given since */
@@ -54,6 +56,13 @@ enum outcome session_connect(struct session *s);
 
 /* Drops the connections, keeping the place in the stream. */
 void session_disconnect(struct session *s);
+
+/*
+ * Before a position goes on record.  A standby that is promoted, or whose primary changes, goes on
+ * streaming without a word, along another timeline.  That one is put into the state: all that has
+ * been sent by now lies on the history of the timeline that the server is on now.
+ */
+enum outcome session_follow_timeline(struct session *s);
 
 /*
  * when_needed, after the position was found to be lost: everything begins anew with the next

@@ -32,9 +32,9 @@ static void set_columns(struct relation *r, const PGresult *result)
     r->ncolumns = (uint16_t)PQntuples(result);
     r->columns = xcalloc(r->ncolumns, sizeof *r->columns);
     for (int i = 0; i < r->ncolumns; i++) {
-        r->columns[i].name = result_copy(result, i, "name");
+        r->columns[i].name = xstrdup(result_string(result, i, "name"));
         r->columns[i].type_oid = result_u32(result, i, "type");
-        r->columns[i].typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
+        r->columns[i].typmod = result_i32(result, i, "typmod");
         r->columns[i].identity = result_bool(result, i, "identity");
     }
 }
@@ -54,9 +54,9 @@ enum outcome captured_relation(struct relations *list, const struct captured_con
     outcome = sql_query(x->sql, "look up columns", columns_question, 3, params, &result);
     if (outcome != OUTCOME_OK)
         return outcome;
-    r.schema = result_copy(tables, i, "schema");
-    r.name = result_copy(tables, i, "name");
-    r.identity = result_text(tables, i, "identity")[0];
+    r.schema = xstrdup(result_string(tables, i, "schema"));
+    r.name = xstrdup(result_string(tables, i, "name"));
+    r.identity = result_string(tables, i, "identity")[0];
     set_columns(&r, result);
     PQclear(result);
     *relation = relations_put(list, &r, &changed);

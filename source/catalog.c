@@ -208,9 +208,9 @@ static void add_types(struct catalog *c, const PGresult *result)
 
         if (!t)
             t = add_type(c, oid);
-        t->type.kind = kind_of_output(result_text(result, i, "output"));
-        t->type.binary = form_of_send(result_text(result, i, "send"));
-        t->type.delimiter = result_text(result, i, "delimiter")[0];
+        t->type.kind = kind_of_output(result_string(result, i, "output"));
+        t->type.binary = form_of_send(result_string(result, i, "send"));
+        t->type.delimiter = result_string(result, i, "delimiter")[0];
     }
 }
 
@@ -239,7 +239,7 @@ static void link_types(struct catalog *c, const PGresult *result)
 
             if (base)
                 take_base(&find_type(c, result_u32(result, i, "oid"))->type, &base->type,
-                          (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10));
+                          result_i32(result, i, "typmod"));
         }
     }
 }
@@ -367,7 +367,7 @@ static void set_column(const struct catalog *c, const struct relation *r, struct
     }
     if (c->o->schema_events) {
         free(column->type_name);
-        column->type_name = xstrdup(result_text(result, i, "type_name"));
+        column->type_name = xstrdup(result_string(result, i, "type_name"));
     }
 }
 
@@ -453,7 +453,7 @@ static void take_column(struct described_column *c, const PGresult *result, int 
 
     c->name = result_copy(result, i, "column");
     c->type_oid = result_u32(result, i, "type_oid");
-    c->typmod = (int32_t)strtol(result_text(result, i, "typmod"), NULL, 10);
+    c->typmod = result_i32(result, i, "typmod");
     c->type = result_copy(result, i, "type");
     c->bare_type = result_copy(result, i, "bare_type");
     c->position = position ? (uint16_t)strtoul(position, NULL, 10) : UINT16_MAX;
@@ -471,10 +471,10 @@ static void take_table(struct description *d, const PGresult *result)
 {
     d->exists = true;
     d->oid = result_u32(result, 0, "oid");
-    d->schema = result_copy(result, 0, "schema");
-    d->name = result_copy(result, 0, "name");
-    d->identity = result_text(result, 0, "identity")[0];
-    d->own_identity = result_text(result, 0, "own_identity")[0];
+    d->schema = xstrdup(result_string(result, 0, "schema"));
+    d->name = xstrdup(result_string(result, 0, "name"));
+    d->identity = result_string(result, 0, "identity")[0];
+    d->own_identity = result_string(result, 0, "own_identity")[0];
     d->uncaptured = !result_bool(result, 0, "captured");
     d->since = result_u32(result, 0, "since");
     d->own_oid = result_u32(result, 0, "own_oid");

@@ -41,8 +41,12 @@ struct connector {
     char *host;     /* where the last connection went; NULL = anywhere */
     char *hostaddr;
     char *port;
+    unsigned first;   /* of the hosts that were named, the one to begin with */
+    char *lists[3];   /* host, hostaddr, port, beginning with that one; NULL = as they were given */
     unsigned seconds; /* to give a connection attempt */
 };
+
+static const char *const list_names[] = {"host", "hostaddr", "port"};
 
 /* ---- what was asked for ---- */
 
@@ -72,6 +76,58 @@ static bool parse_conninfo(struct connector *c)
     log_error("could not read the connection string: %s", message ? message : "out of memory");
     PQfreemem(message);
     return false;
+}
+
+/* What libpq would take, one word or one for each host. */
+static const char *list_value(const struct connector *c, int i)
+{
+    static const char *const variables[] = {"PGHOST", "PGHOSTADDR", "PGPORT"};
+    const char *const options[] = {c->o->host, NULL, c->o->port};
+    const char *value = parsed_value(c, list_names[i]);
+
+    if (!value)
+        value = options[i];
+    return value ? value : getenv(variables[i]);
+}
+
+static unsigned count_items(const char *list)
+{
+    unsigned n = 1;
+
+    for (; list && *list; list++)
+        n += *list == ',';
+    return n;
+}
+
+/* The list with its item number `first` in front; the caller frees it. */
+static char *turned_list(const char *list, unsigned first)
+{
+    const char *cut = list;
+
+    for (unsigned i = 0; i < first; i++)
+        cut = strchr(cut, ',') + 1;
+    return cut == list ? xstrdup(list)
+                       : xasprintf("%s,%.*s", cut, (int)(cut - list) - 1, list);
+}
+
+unsigned connector_hosts(const struct connector *c)
+{
+    unsigned hosts = count_items(list_value(c, 0)), addresses = count_items(list_value(c, 1));
+
+    return hosts > addresses ? hosts : addresses;
+}
+
+void connector_next_host(struct connector *c)
+{
+    unsigned n = connector_hosts(c);
+
+    c->first = (c->first + 1) % n;
+    for (int i = 0; i < 3; i++) {
+        const char *list = list_value(c, i);
+
+        free(c->lists[i]);
+        c->lists[i] = list && n > 1 && count_items(list) == n ? turned_list(list, c->first) : NULL;
+    }
 }
 
 /* libpq's own connect_timeout is not honoured by PQconnectPoll(), so it is kept here. */
@@ -157,6 +213,8 @@ void connector_free(struct connector *c)
     if (!c)
         return;
     connector_forget_host(c);
+    for (int i = 0; i < 3; i++)
+        free(c->lists[i]);
     PQconninfoFree(c->parsed);
     free(c->session_options);
     free(c->password);
@@ -191,6 +249,8 @@ static void collect_params(const struct connector *c, enum connection_kind kind,
     for (const PQconninfoOption *q = c->parsed; q && q->keyword; q++)
         add_param(p, q->keyword, q->val);
     add_param(p, "password", c->password);
+    for (int i = 0; i < 3; i++)
+        add_param(p, list_names[i], c->lists[i]);
     add_param(p, "host", c->host);
     add_param(p, "hostaddr", c->hostaddr);
     add_param(p, "port", c->port);
@@ -581,6 +641,18 @@ const char *result_text(const PGresult *result, int row, const char *column)
     return PQgetvalue(result, row, i);
 }
 
+const char *result_string(const PGresult *result, int row, const char *column)
+{
+    const char *text = result_text(result, row, column);
+
+    return text ? text : "";
+}
+
+const char *result_first(const PGresult *result)
+{
+    return PQntuples(result) > 0 && PQnfields(result) > 0 ? PQgetvalue(result, 0, 0) : "";
+}
+
 char *result_copy(const PGresult *result, int row, const char *column)
 {
     const char *text = result_text(result, row, column);
@@ -593,6 +665,16 @@ uint32_t result_u32(const PGresult *result, int row, const char *column)
     const char *text = result_text(result, row, column);
 
     return text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+}
+
+int32_t result_i32(const PGresult *result, int row, const char *column)
+{
+    return (int32_t)strtol(result_string(result, row, column), NULL, 10);
+}
+
+int64_t result_i64(const PGresult *result, int row, const char *column)
+{
+    return strtoll(result_string(result, row, column), NULL, 10);
 }
 
 bool result_bool(const PGresult *result, int row, const char *column)

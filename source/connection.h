@@ -25,6 +25,10 @@ void connector_free(struct connector *c);
 /* Lets the next connection go to any of the hosts again. */
 void connector_forget_host(struct connector *c);
 
+/* How many hosts were named, and turning to the one behind the first for the next connection. */
+unsigned connector_hosts(const struct connector *c);
+void connector_next_host(struct connector *c);
+
 enum connection_kind {
     CONNECTION_SQL,        /* an ordinary session */
     CONNECTION_REPLICATION /* a walsender of the database: replication commands and simple SQL */
@@ -75,8 +79,17 @@ char *sql_text_array(const struct string_list *list);
 
 /* Column `column` of row `row`, NULL for SQL NULL. */
 const char *result_text(const PGresult *result, int row, const char *column);
+
+/*
+ * The same where the statement gives no NULL: never NULL, but "" where the answer is not what was
+ * asked for.  result_first() is the first column of the first row.
+ */
+const char *result_string(const PGresult *result, int row, const char *column);
+const char *result_first(const PGresult *result);
 char *result_copy(const PGresult *result, int row, const char *column); /* the caller frees it */
 uint32_t result_u32(const PGresult *result, int row, const char *column); /* 0 for NULL */
+int32_t result_i32(const PGresult *result, int row, const char *column);  /* 0 for NULL */
+int64_t result_i64(const PGresult *result, int row, const char *column);  /* 0 for NULL */
 bool result_bool(const PGresult *result, int row, const char *column);
 lsn_t result_lsn(const PGresult *result, int row, const char *column); /* 0 for NULL */
 

@@ -143,7 +143,7 @@ static enum outcome find_tables(struct selection *s, PGconn *sql)
     outcome = sql_query(sql, "look up the tables", question, SELECTION_NPARAMS, params, &result);
     if (outcome != OUTCOME_OK)
         return outcome;
-    s->count = strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+    s->count = strtoul(result_first(result), NULL, 10);
     s->oids = xstrdup(s->count ? PQgetvalue(result, 0, 1) : "{}");
     PQclear(result);
     return OUTCOME_OK;

@@ -45,7 +45,7 @@ enum outcome slot_find(PGconn *sql, const char *name, struct slot *s)
         return outcome;
     s->exists = PQntuples(result) == 1;
     if (s->exists) {
-        s->logical = strcmp(result_text(result, 0, "slot_type"), "logical") == 0;
+        s->logical = strcmp(result_string(result, 0, "slot_type"), "logical") == 0;
         s->active = result_bool(result, 0, "active");
         s->two_phase = result_bool(result, 0, "two_phase");
         s->synced = result_bool(result, 0, "synced");

@@ -109,8 +109,16 @@ static void hint_at_cause(const struct stream *s, const char *sqlstate, const ch
                  "which does not.");
 }
 
+/* An internal error in mid-stream that is not about the size of a value: the WAL, as a rule. */
+static bool is_unreadable(const struct stream *s, const char *sqlstate, const char *message)
+{
+    return s->begun && strcmp(sqlstate, "XX000") == 0 && message &&
+           !strstr(message, "invalid memory alloc request size") &&
+           !strstr(message, "string buffer exceeds");
+}
+
 /* Before the stream and in it, these do not mean what they mean elsewhere. */
-static enum outcome stream_error(const struct stream *s, const PGresult *result, const char *doing)
+static enum outcome stream_error(struct stream *s, const PGresult *result, const char *doing)
 {
     enum outcome outcome = server_error(s->conn, result, doing);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -129,6 +137,7 @@ static enum outcome stream_error(const struct stream *s, const PGresult *result,
         return OUTCOME_POSITION_LOST;
     }
     hint_at_cause(s, sqlstate, message);
+    s->unreadable = is_unreadable(s, sqlstate, message);
     return outcome;
 }
 

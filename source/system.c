@@ -19,12 +19,12 @@ static enum outcome read_role(PGconn *walsender, struct system *s)
                         "SELECT setting, pg_is_in_recovery() AS standby"
                         "  FROM pg_settings WHERE name = 'wal_sender_timeout'",
                         &result);
-    const char *milliseconds;
+    int64_t milliseconds;
 
     if (outcome != OUTCOME_OK)
         return outcome;
-    milliseconds = result_text(result, 0, "setting");
-    s->wal_sender_timeout = milliseconds ? (usec_t)strtoll(milliseconds, NULL, 10) * 1000 : 0;
+    milliseconds = result_i64(result, 0, "setting");
+    s->wal_sender_timeout = milliseconds < 0 || milliseconds > INT32_MAX ? 0 : milliseconds * 1000;
     s->standby = result_bool(result, 0, "standby");
     PQclear(result);
     return OUTCOME_OK;
@@ -187,7 +187,7 @@ static enum outcome await_true(PGconn *sql, const char *question, const char *pa
 
         if (outcome != OUTCOME_OK)
             return outcome;
-        answer = PQgetvalue(result, 0, 0)[0] == 't';
+        answer = result_first(result)[0] == 't';
         PQclear(result);
         if (answer)
             return OUTCOME_OK;
@@ -208,7 +208,7 @@ static enum outcome ask_text(PGconn *sql, const char *question, char **text)
     enum outcome outcome =
         sql_query(sql, "look up running transactions", question, 0, NULL, &result);
 
-    *text = outcome == OUTCOME_OK ? xstrdup(PQgetvalue(result, 0, 0)) : NULL;
+    *text = outcome == OUTCOME_OK ? xstrdup(result_first(result)) : NULL;
     PQclear(result);
     return outcome;
 }
@@ -302,8 +302,8 @@ enum outcome system_read_time(PGconn *sql, const char *text, usec_t *when, usec_
 
     if (outcome != OUTCOME_OK)
         return outcome;
-    *when = strtoll(result_text(result, 0, "then"), NULL, 10);
-    *now = strtoll(result_text(result, 0, "now"), NULL, 10);
+    *when = result_i64(result, 0, "then");
+    *now = result_i64(result, 0, "now");
     PQclear(result);
     return OUTCOME_OK;
 }
