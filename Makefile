@@ -5,9 +5,10 @@
 #   make install         DESTDIR= PREFIX=/usr/local
 #   make demo            a tour on a private throwaway PostgreSQL
 #   make check           every test; TESTS='tests/t/010_x.t …' for some of them
+#   make torture         random faults for SECONDS=600, or as many as are given; SEED=N replays
 #   make lint bench clean uninstall
 #
-# demo, check, lint and bench first let tests/setup install what a bare machine lacks, and only
+# demo, check, torture, lint and bench first let tests/setup install what a bare machine lacks, and only
 # then call make again for the work itself: nothing here may ask pkg-config or the compiler for
 # anything while this file is read, because neither need exist yet.
 
@@ -59,9 +60,11 @@ OBJECTS      := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_OBJECTS := $(UNITS:%.c=$(BUILD)/%.o)
 UNIT_TESTS   := $(UNITS:%.c=$(BUILD)/%)
 MOCK_BROKER  := $(BUILD)/tests/kafka/mock_broker
+# Loaded into whatever program is tested: never with the sanitizers.
+FAULT_SHIM   := build/release/tests/faults/fault.so
 
 .PHONY: all objects units libraries install uninstall clean check run-check lint run-lint \
-        demo run-demo bench run-bench
+        demo run-demo bench run-bench torture run-torture
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -97,6 +100,11 @@ $(MOCK_BROKER): LDLIBS += -lrdkafka
 $(MOCK_BROKER): $(MOCK_BROKER).o
 	$(say) '  LD $@'
 	$(hide)$(LINK) -o $@ $^ $(LDLIBS)
+
+$(FAULT_SHIM): $(wildcard tests/faults/*.[ch])
+	@mkdir -p $(@D)
+	$(say) '  LD $@'
+	$(hide)$(CC) -std=c17 -D_GNU_SOURCE -I. -O2 -g $(WARNINGS) -fPIC -shared -o $@ $(filter %.c,$^)
 
 objects: $(OBJECTS) $(UNIT_OBJECTS) $(MOCK_BROKER).o
 
@@ -142,10 +150,22 @@ check:
 	@$(MAKE) --no-print-directory run-check
 
 # Unit tests always run with the sanitizers; whole-program tests with the binary asked for.
-run-check: all $(MOCK_BROKER)
+run-check: all $(MOCK_BROKER) $(FAULT_SHIM)
 	@$(MAKE) --no-print-directory SANITIZE=1 units
 	@CDCDUMP='$(abspath $(BINARY))' CDCTEST_MOCK_BROKER='$(abspath $(MOCK_BROKER))' \
+	    CDCTEST_FAULT_SHIM='$(abspath $(FAULT_SHIM))' \
 	    prove -I tests/lib $(PROVE_FLAGS) $(TESTS)
+
+# By hand, for as long as is wanted; `make check` has a short one (tests/t/760_torture.t).
+SECONDS ?= 600
+
+torture:
+	@tests/setup build server check
+	@$(MAKE) --no-print-directory run-torture
+
+run-torture: all $(FAULT_SHIM)
+	@CDCDUMP='$(abspath $(BINARY))' CDCTEST_FAULT_SHIM='$(abspath $(FAULT_SHIM))' \
+	    tests/torture/torture --seconds='$(SECONDS)' $(if $(SEED),--seed='$(SEED)')
 
 demo:
 	@tests/setup build server demo
@@ -166,7 +186,9 @@ run-bench: all
 
 BANNED  := strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atof|strtok
 SHELLS  := tests/setup .ci/run
-PERLS   := tests/demo tests/bench tests/lint-functions $(wildcard tests/lib/*.pm tests/lib/*/*.pm tests/t/*.t)
+TORTURE := $(addprefix tests/torture/,torture command proxy reader)
+PERLS   := tests/demo tests/bench tests/lint-functions $(TORTURE) \
+           $(wildcard tests/torture/lib/*/*.pm tests/lib/*.pm tests/lib/*/*.pm tests/t/*.t)
 CPPCHECK_FLAGS := --quiet --std=c11 --enable=warning,portability,performance --inline-suppr \
                   --error-exitcode=1 --library=tests/cppcheck.cfg \
                   -I. -D_GNU_SOURCE
@@ -177,12 +199,12 @@ lint:
 	@$(MAKE) --no-print-directory run-lint
 
 run-lint:
-	cppcheck $(CPPCHECK_FLAGS) $(SOURCES) $(UNITS) tests/kafka/mock_broker.c
+	cppcheck $(CPPCHECK_FLAGS) $(SOURCES) $(UNITS) tests/kafka/mock_broker.c $(wildcard tests/faults/*.c)
 	mandoc -T lint -W warning man/cdcdump.1
 	shellcheck $(SHELLS)
 	@echo 'perl -wc' $(PERLS)
 	@for file in $(PERLS); do \
-	    report=$$(perl -I tests/lib -wc $$file 2>&1); \
+	    report=$$(perl -I tests/lib -I tests/torture/lib -wc $$file 2>&1); \
 	    [ "$$report" = "$$file syntax OK" ] || { echo "$$report" >&2; exit 1; }; \
 	done
 	tests/lint-functions 100 $(SOURCES) $(HEADERS)

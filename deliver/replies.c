@@ -81,7 +81,7 @@ static enum outcome refuse_line(const struct replies *r, const char *line, const
     char shown[REPLY_MAX + 1];
     size_t n = 0;
 
-    for (; line[n] && n < REPLY_MAX; n++)
+    for (; n < REPLY_MAX && line[n]; n++)
         shown[n] = line[n] < ' ' || line[n] > '~' ? '?' : line[n];
     shown[n] = '\0';
     log_error("the acknowledgment \"%s\", read from %s, %s", shown, r->name, what);
