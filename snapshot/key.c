@@ -67,10 +67,10 @@ static void set_key(struct key *k, const PGresult *result)
     k->columns = xcalloc(k->n, sizeof *k->columns);
     for (int i = 0; i < k->n; i++) {
         k->columns[i] = (struct key_column){
-            .name = result_copy(result, i, "name"),
-            .type = result_copy(result, i, "type"),
+            .name = xstrdup(result_string(result, i, "name")),
+            .type = xstrdup(result_string(result, i, "type")),
             .collation = result_copy(result, i, "collation"),
-            .order = order_of(result_text(result, i, "ordering")),
+            .order = order_of(result_string(result, i, "ordering")),
         };
         k->unique &= result_bool(result, i, "uniq");
         k->plain &= k->columns[i].order != ORDER_SERVER;

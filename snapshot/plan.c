@@ -128,7 +128,7 @@ static void read_tree(struct plan_table *t, const PGresult *leaves, bool foreign
 static void read_leaves(struct plan_table *t, const PGresult *leaves)
 {
     for (int i = 0; i < PQntuples(leaves); i++) {
-        const char *quoted = result_text(leaves, i, "quoted");
+        const char *quoted = result_string(leaves, i, "quoted");
 
         if (!result_bool(leaves, i, "plain"))
             continue;
@@ -364,7 +364,7 @@ static enum outcome ask_fingerprint(uint32_t oid, PGconn *sql, char value[33])
     snprintf(question, sizeof question, "SELECT " PLAN_COLUMNS_FINGERPRINT, oid);
     outcome = sql_query(sql, "look up columns", question, 0, NULL, &result);
     if (outcome == OUTCOME_OK)
-        snprintf(value, 33, "%s", PQgetvalue(result, 0, 0));
+        snprintf(value, 33, "%s", result_first(result));
     PQclear(result);
     return outcome;
 }
@@ -498,7 +498,7 @@ enum outcome plan_fingerprint(const struct plan *p, PGconn *sql, char **value)
     buf_add(&oids, p->count ? "}" : "{}", p->count ? 2 : 3);
     param = oids.data;
     outcome = sql_query(sql, "look up the tables", question, 1, &param, &result);
-    *value = outcome == OUTCOME_OK ? xstrdup(PQgetvalue(result, 0, 0)) : NULL;
+    *value = outcome == OUTCOME_OK ? xstrdup(result_first(result)) : NULL;
     PQclear(result);
     buf_release(&oids);
     return outcome;

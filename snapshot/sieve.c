@@ -145,7 +145,7 @@ static enum outcome ask_group(struct group *g, PGconn *sql)
     free(params);
     if (outcome != OUTCOME_OK)
         return outcome;
-    g->answers = xstrdup(PQgetvalue(result, 0, 0));
+    g->answers = xstrdup(result_first(result));
     PQclear(result);
     if (strlen(g->answers) == g->count)
         return OUTCOME_OK;

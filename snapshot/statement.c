@@ -103,7 +103,7 @@ char *statement_of_chunk(const struct plan_table *t, const struct bound *after, 
     bool any = false;
 
     buf_init(&b, 512);
-    add_select(&b, t, t->sources[0].from);
+    add_select(&b, t, t->nsources ? t->sources[0].from : t->quoted); /* none: it has just gone */
     add_filters(&b, t, &any);
     if (k->n && after->kind == BOUND_KEY) {
         add_condition(&b, &any);
@@ -129,7 +129,7 @@ char *statement_of_nulls(const struct plan_table *t)
     bool any = false;
 
     buf_init(&b, 512);
-    add_select(&b, t, t->sources[0].from);
+    add_select(&b, t, t->nsources ? t->sources[0].from : t->quoted); /* none: it has just gone */
     add_filters(&b, t, &any);
     add_condition(&b, &any);
     add_key_list(&b, &t->key);
