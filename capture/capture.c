@@ -56,7 +56,8 @@ static enum outcome run_once(struct session *s, struct retries *r)
     }
     if (s->prepared && !rows_are_wanted(&s->rows))
         s->renewed = false;
-    if (outcome == OUTCOME_FAILED && s->stream.unreadable && r->unreadable++ < UNREADABLE_TRIES)
+    if (outcome == OUTCOME_FAILED && s->stream.unreadable && r->done < s->o->retries &&
+        r->unreadable++ < UNREADABLE_TRIES)
         outcome = OUTCOME_UNAVAILABLE;
     if (outcome == OUTCOME_UNAVAILABLE)
         session_disconnect(s);

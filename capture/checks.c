@@ -197,5 +197,11 @@ enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot)
     enum outcome outcome = slot_check(slot, s->o, &s->system);
 
     s->elsewhere |= outcome == OUTCOME_UNAVAILABLE; /* it is being synchronized here */
+    if (outcome == OUTCOME_OK && s->o->failover && !slot->failover && !s->prepared) {
+        log_warning("replication slot \"%s\" is there already and no failover slot", s->o->slot);
+        log_hint("ALTER_REPLICATION_SLOT %s (FAILOVER true) over a replication connection makes it "
+                 "one.",
+                 s->o->slot);
+    }
     return outcome == OUTCOME_OK ? await_slot(s, sql, slot) : outcome;
 }

@@ -637,7 +637,7 @@ static enum outcome wait_for_output(const struct session *s, usec_t step)
     };
     nfds_t n = 2 + delivery_watch(&s->delivery, fds + 2);
 
-    if (poll(fds, n, (int)(step / 1000)) > 0) {
+    if (poll(fds, n, (int)((step + 999) / 1000)) > 0) {
         if (fds[0].revents)
             signals_drain();
         if (fds[1].revents & (POLLERR | POLLHUP))

@@ -182,27 +182,44 @@ uint64_t command_given(const struct command *c)
     return at > 0 ? (uint64_t)at : 0;
 }
 
-static void end_feeder(struct command *c)
+static uint64_t left_in_pipe(const struct command *c)
 {
-    if (c->feeder <= 0)
-        return;
-    kill(c->feeder, SIGKILL);
-    while (waitpid(c->feeder, NULL, 0) < 0 && errno == EINTR)
-        continue;
+    int left = 0;
+
+    return ioctl(c->unread, FIONREAD, &left) == 0 && left >= 0 ? (uint64_t)left : 1;
+}
+
+/*
+ * Nobody reads any more.  A feeder that has more to give fills the pipe, one that has not ends by
+ * itself: which it is shows within a moment.  True: it has given everything.
+ */
+static bool end_feeder(struct command *c)
+{
+    enum { STEPS = 2000, STEP_USEC = 1000 };
+    pid_t ended = 0;
+    int status = 0;
+
+    for (int i = 0; i < STEPS && c->feeder > 0 && ended == 0 && left_in_pipe(c) == 0; i++) {
+        ended = waitpid(c->feeder, &status, WNOHANG);
+        if (ended == 0)
+            clock_pause(STEP_USEC);
+    }
+    if (c->feeder > 0 && ended == 0) {
+        kill(c->feeder, SIGKILL);
+        while (waitpid(c->feeder, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
     c->feeder = 0;
+    return ended > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 bool command_has_ended(struct command *c, uint64_t *given, uint64_t *unread)
 {
-    int left = 0;
-
     if (c->pid == 0 || waitpid(c->pid, &c->status, WNOHANG) != c->pid)
         return false;
-    end_feeder(c);
+    *unread = !end_feeder(c);
     *given = command_given(c);
-    if (ioctl(c->unread, FIONREAD, &left) != 0 || left < 0)
-        left = 1;
-    *unread = (uint64_t)left;
+    *unread += left_in_pipe(c);
     close(c->unread);
     c->unread = -1;
     c->pid = 0;

@@ -40,7 +40,7 @@ bool command_start(struct command *c, const char *text, int file,
 /* How many bytes it has been given. */
 uint64_t command_given(const struct command *c);
 
-/* Whether it has ended; c->pid is 0 then, and *unread tells how much of what it was given is left. */
+/* Whether it has ended; c->pid is 0 then, and *unread is 0 if it has read all that there was. */
 bool command_has_ended(struct command *c, uint64_t *given, uint64_t *unread);
 
 /* Sends a signal to its process group. */

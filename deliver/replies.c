@@ -141,7 +141,7 @@ static bool is_readable(const struct replies *r)
     return poll(&fd, 1, 0) == 1 && fd.revents;
 }
 
-enum outcome replies_read(struct replies *r, uint64_t taken, lsn_t sent)
+enum outcome replies_read(struct replies *r, const struct output *out, lsn_t sent)
 {
     enum outcome outcome = OUTCOME_OK;
 
@@ -150,7 +150,7 @@ enum outcome replies_read(struct replies *r, uint64_t taken, lsn_t sent)
         ssize_t n = read(r->fd, bytes, sizeof bytes);
 
         if (n > 0)
-            outcome = take_bytes(r, bytes, (size_t)n, taken, sent);
+            outcome = take_bytes(r, bytes, (size_t)n, output_taken(out), sent);
         else if (n == 0 || (errno != EINTR && errno != EAGAIN))
             r->ended = true;
         else if (errno == EAGAIN)

@@ -13,6 +13,7 @@
 
 #include "cdcdump.h"
 #include "cli/options.h"
+#include "deliver/output.h"
 
 enum { REPLY_MAX = 64 }; /* bytes of a line */
 
@@ -32,10 +33,11 @@ struct replies {
 enum outcome replies_open(struct replies *r, const struct options *o);
 
 /*
- * Reads what is there.  taken: see above; sent: the highest LSN that has been told to the reader.
- * OUTCOME_OUTPUT_FAILED: a line that is no reply, which is logged; those before it count.
+ * Reads what is there.  out: what the reader reads, which is asked how far that has got once a reply
+ * is there; sent: the highest LSN that has been told to the reader.  OUTCOME_OUTPUT_FAILED: a line
+ * that is no reply, which is logged; those before it count.
  */
-enum outcome replies_read(struct replies *r, uint64_t taken, lsn_t sent);
+enum outcome replies_read(struct replies *r, const struct output *out, lsn_t sent);
 
 void replies_close(struct replies *r);
 

@@ -23,7 +23,7 @@
 #define SESSION_OPTIONS                                                                            \
     "-c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=3 -c timezone=UTC "          \
     "-c bytea_output=hex -c lc_monetary=C -c quote_all_identifiers=off -c statement_timeout=0 "    \
-    "-c lock_timeout=0"
+    "-c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
 
 enum { MAX_PARAMS = 64, CONNECT_SECONDS = 30, CANCEL_USEC = 1000000 };
 
@@ -43,7 +43,7 @@ struct connector {
     char *port;
     unsigned first;   /* of the hosts that were named, the one to begin with */
     char *lists[3];   /* host, hostaddr, port, beginning with that one; NULL = as they were given */
-    unsigned seconds; /* to give a connection attempt */
+    unsigned seconds; /* to give a connection attempt before another host is the first */
 };
 
 static const char *const list_names[] = {"host", "hostaddr", "port"};
@@ -133,18 +133,15 @@ void connector_next_host(struct connector *c)
 /* libpq's own connect_timeout is not honoured by PQconnectPoll(), so it is kept here. */
 static unsigned connect_seconds(const struct connector *c)
 {
-    const char *hosts = parsed_value(c, "host") ? parsed_value(c, "host") : c->o->host;
     const char *given = parsed_value(c, "connect_timeout");
-    unsigned long seconds, n = 1;
+    unsigned long seconds;
 
     if (!given)
         given = getenv("PGCONNECT_TIMEOUT");
     seconds = given ? strtoul(given, NULL, 10) : 0;
     if (seconds == 0 || seconds > 3600)
         seconds = CONNECT_SECONDS;
-    for (; hosts && *hosts; hosts++)
-        n += *hosts == ',';
-    return (unsigned)(seconds * n);
+    return (unsigned)seconds;
 }
 
 static char *ask_password(void)
@@ -406,7 +403,8 @@ static enum outcome try_connect(const struct connector *c, enum connection_kind 
     outcome = finish_connecting(*conn, clock_ticks() + (usec_t)c->seconds * USEC_PER_SEC);
     PQsetErrorVerbosity(*conn, PQERRORS_DEFAULT);
     if (outcome == OUTCOME_UNAVAILABLE)
-        log_error("could not connect: no answer within %u seconds", c->seconds);
+        log_error("could not connect: no answer within %u seconds from \"%s\", port %s", c->seconds,
+                  PQhost(*conn), PQport(*conn));
     return outcome;
 }
 
@@ -435,9 +433,45 @@ static enum outcome choose_encoding(PGconn *conn)
     return sql_run(conn, "set the client encoding", "SET client_encoding = 'SQL_ASCII'");
 }
 
+/*
+ * As among the session options, but known from later versions on: what a role or a database is set to
+ * is not meant for a session that waits for a slow reader.
+ */
+static enum outcome lift_timeouts(PGconn *conn)
+{
+    int version = PQserverVersion(conn);
+
+    if (version < 140000)
+        return OUTCOME_OK;
+    return sql_run(conn, "lift timeouts",
+                   version < 170000 ? "SET idle_session_timeout = 0"
+                                    : "SET idle_session_timeout = 0; SET transaction_timeout = 0");
+}
+
+/*
+ * libpq would wait for a host that does not answer until the time is up, and never get to the next
+ * one: each of them is the first once.
+ */
+static enum outcome try_hosts(struct connector *c, enum connection_kind kind, PGconn **conn)
+{
+    unsigned left = c->host ? 1 : connector_hosts(c);
+
+    for (;;) {
+        enum outcome outcome = try_connect(c, kind, conn);
+
+        if (outcome != OUTCOME_UNAVAILABLE)
+            return outcome;
+        if (!c->host)
+            connector_next_host(c);
+        if (--left == 0)
+            return outcome;
+        PQfinish(*conn);
+    }
+}
+
 enum outcome connector_connect(struct connector *c, enum connection_kind kind, PGconn **conn)
 {
-    enum outcome outcome = try_connect(c, kind, conn);
+    enum outcome outcome = try_hosts(c, kind, conn);
 
     if (outcome == OUTCOME_FAILED && PQconnectionNeedsPassword(*conn) && !c->password &&
         c->o->prompt != PROMPT_NEVER) {
@@ -446,11 +480,13 @@ enum outcome connector_connect(struct connector *c, enum connection_kind kind, P
         c->password = ask_password();
         if (!c->password)
             return OUTCOME_MISUSED;
-        outcome = try_connect(c, kind, conn);
+        outcome = try_hosts(c, kind, conn);
     }
     if (outcome == OUTCOME_OK) {
         keep_host(c, *conn);
         outcome = choose_encoding(*conn);
+        if (outcome == OUTCOME_OK)
+            outcome = lift_timeouts(*conn);
         if (outcome == OUTCOME_OK)
             return OUTCOME_OK;
     } else if (outcome == OUTCOME_FAILED) {

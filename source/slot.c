@@ -24,7 +24,7 @@ static void copy_text(char *to, size_t size, const PGresult *result, const char 
  */
 static const char find_statement[] =
     "SELECT slot_type, plugin, database, active, active_pid, confirmed_flush_lsn, catalog_xmin,"
-    "       (j->>'two_phase')::bool AS two_phase,"
+    "       (j->>'two_phase')::bool AS two_phase, (j->>'failover')::bool AS failover,"
     "       coalesce((j->>'synced')::bool, false) AND pg_is_in_recovery() AS synced,"
     "       coalesce(j->>'wal_status' = 'lost', false)"
     "         OR coalesce((j->>'conflicting')::bool, false)"
@@ -48,6 +48,7 @@ enum outcome slot_find(PGconn *sql, const char *name, struct slot *s)
         s->logical = strcmp(result_string(result, 0, "slot_type"), "logical") == 0;
         s->active = result_bool(result, 0, "active");
         s->two_phase = result_bool(result, 0, "two_phase");
+        s->failover = result_bool(result, 0, "failover");
         s->synced = result_bool(result, 0, "synced");
         s->lost = result_bool(result, 0, "lost");
         copy_text(s->plugin, sizeof s->plugin, result, "plugin");

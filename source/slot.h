@@ -15,6 +15,7 @@ struct slot {
     bool logical;
     bool active;
     bool two_phase;
+    bool failover; /* to be kept on standbys, too (17+) */
     bool synced; /* being kept up to date from a primary; not usable here until promotion */
     bool lost;
     char plugin[64];
