@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -22,14 +23,40 @@ bool file_sync_folder(const char *path)
     return good;
 }
 
+bool file_is_missing(void)
+{
+    return errno == ENOENT || errno == ENOTDIR;
+}
+
 char *file_absolute_name(const char *path)
 {
     char *folder_copy = xstrdup(path), *name_copy = xstrdup(path);
     char *folder = realpath(dirname(folder_copy), NULL);
-    char *name = xasprintf("%s/%s", folder ? folder : "", basename(name_copy));
+    char *name = folder ? xasprintf("%s/%s", folder, basename(name_copy)) : NULL;
+    int saved = errno;
 
     free(folder);
     free(folder_copy);
     free(name_copy);
+    errno = saved;
     return name;
+}
+
+static struct rlimit before;
+static bool raised;
+
+void file_raise_limit(void)
+{
+    struct rlimit limit;
+
+    if (raised || getrlimit(RLIMIT_NOFILE, &before) != 0)
+        return;
+    limit = (struct rlimit){.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max};
+    raised = setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+void file_restore_limit(void)
+{
+    if (raised)
+        setrlimit(RLIMIT_NOFILE, &before);
 }

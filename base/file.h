@@ -6,10 +6,23 @@
 
 #include <stdbool.h>
 
+/*
+ * Lets the process have as many descriptors as it is allowed to, and back: for programs that it
+ * starts.  The latter may be called after fork().
+ */
+void file_raise_limit(void);
+void file_restore_limit(void);
+
 /* Syncs the folder that holds path: a new or renamed file is durable only then (errno is set). */
 bool file_sync_folder(const char *path);
 
-/* The absolute name of a file that may not exist, though its folder does; the caller frees it. */
+/* Whether errno says that there is no file of a name, rather than that it cannot be looked at. */
+bool file_is_missing(void);
+
+/*
+ * The absolute name of a file that may not exist, though its folder does; the caller frees it.  NULL:
+ * the folder cannot be found (errno is set).
+ */
 char *file_absolute_name(const char *path);
 
 #endif

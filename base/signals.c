@@ -39,9 +39,13 @@ static void on_note(int signo)
     wake();
 }
 
-static void handle(int signo, void (*handler)(int))
+/*
+ * What only takes a note is not to fail a call on a slow file system: SA_RESTART; poll() returns
+ * all the same.  What asks for the end has to get us out of the opening of a FIFO.
+ */
+static void handle(int signo, void (*handler)(int), int flags)
 {
-    struct sigaction action = {.sa_handler = handler};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags};
 
     sigemptyset(&action.sa_mask);
     sigaction(signo, &action, NULL);
@@ -53,7 +57,7 @@ static void end_on_hangup(void)
     struct sigaction before;
 
     if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-        handle(SIGHUP, on_stop);
+        handle(SIGHUP, on_stop, 0);
 }
 
 bool signals_install(bool hangup_reopens)
@@ -62,15 +66,15 @@ bool signals_install(bool hangup_reopens)
         log_error("could not create a pipe: %m");
         return false;
     }
-    handle(SIGINT, on_stop);
-    handle(SIGTERM, on_stop);
+    handle(SIGINT, on_stop, 0);
+    handle(SIGTERM, on_stop, 0);
     if (hangup_reopens)
-        handle(SIGHUP, on_note);
+        handle(SIGHUP, on_note, SA_RESTART);
     else
         end_on_hangup();
-    handle(SIGUSR1, on_note);
-    handle(SIGPIPE, SIG_IGN);
-    handle(SIGXFSZ, SIG_IGN); /* the write fails instead, and says why */
+    handle(SIGUSR1, on_note, SA_RESTART);
+    handle(SIGPIPE, SIG_IGN, 0);
+    handle(SIGXFSZ, SIG_IGN, 0); /* the write fails instead, and says why */
     return true;
 }
 
@@ -82,10 +86,7 @@ static void on_child(int signo)
 
 void signals_watch_children(void)
 {
-    struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
-
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGCHLD, &action, NULL);
+    handle(SIGCHLD, on_child, SA_NOCLDSTOP | SA_RESTART);
 }
 
 int signals_fd(void)
@@ -126,7 +127,7 @@ bool signals_take_report(void)
 
 void signals_die_of_pipe(void)
 {
-    handle(SIGPIPE, SIG_DFL);
+    handle(SIGPIPE, SIG_DFL, 0);
     raise(SIGPIPE);
     _exit(128 + SIGPIPE); /* SIGPIPE is blocked: the nearest thing to it */
 }

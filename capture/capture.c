@@ -110,7 +110,7 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
     if (outcome == OUTCOME_POSITION_LOST)
         stream_close(&s->stream); /* old minors let feedback move a slot back that others moved on */
     if (outcome == OUTCOME_OUTPUT_CLOSED)
-        end = delivery_accept(&s->delivery);
+        end = delivery_accept_last(&s->delivery);
     else
         end = loop_finish(s, outcome == OUTCOME_OK || outcome == OUTCOME_COLUMNS_CHANGED
                                  ? 0

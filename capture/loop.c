@@ -17,6 +17,7 @@ enum {
     PUSH_USEC = 100000,         /* rows wait for a stream that stands still: see push_wal() */
     ASK_SOON_USEC = 2000,       /* beside the chunks of a snapshot, ask the server that often */
     SILENCE_SEC = 60,           /* likewise: a server that says nothing for so long has gone */
+    MOST_SILENCE_SEC = 3600 * 24,
     STALL_FALLBACK_SEC = 30,    /* where wal_sender_timeout is off */
 };
 
@@ -106,6 +107,13 @@ static enum outcome take_message(struct loop *l, const struct stream_message *m)
     return outcome == OUTCOME_OK && sieve_is_full(s->sieve) ? pass_sieve(l) : outcome;
 }
 
+static void heed_sign_of_life(struct loop *l, const struct stream_message *m)
+{
+    l->heard = l->now;
+    if (m->kind == STREAM_DATA || m->wal_end > l->s->delivery.emitted.lsn)
+        l->s->patience = 0; /* it gets on */
+}
+
 /* Deals with what libpq has; stops when the output is full or the bounds are reached. */
 static enum outcome take_messages(struct loop *l, size_t *bytes)
 {
@@ -138,7 +146,7 @@ static enum outcome take_messages(struct loop *l, size_t *bytes)
         }
         if (step != STREAM_MESSAGE)
             return outcome;
-        l->heard = l->now;
+        heed_sign_of_life(l, &m);
         if (m.kind == STREAM_KEEPALIVE)
             l->reply |= m.wants_reply;
         *bytes += m.len;
@@ -372,6 +380,9 @@ static enum outcome push_wal(struct loop *l)
  * A connection can be half open: the server, or something on the way, takes what we send and says
  * nothing more.  So a silent server is asked, and let go when it does not answer.  What was not looked
  * at, as the output was full or rows came first, is no silence.
+ *
+ * Some are silent for long while they decode what is not for us, and begin with that anew when the
+ * connection is: so patience grows until there is some progress.
  */
 static enum outcome check_silence(struct loop *l)
 {
@@ -379,6 +390,8 @@ static enum outcome check_silence(struct loop *l)
     usec_t limit = s->system.wal_sender_timeout ? s->system.wal_sender_timeout
                                                 : SILENCE_SEC * USEC_PER_SEC;
 
+    if (s->patience > limit)
+        limit = s->patience;
     if (session_is_rows_only(s) || rows_hold_stream(&s->rows) || l->unread)
         l->heard = l->now;
     if (l->now - l->heard < limit / 2)
@@ -391,6 +404,7 @@ static enum outcome check_silence(struct loop *l)
         return OUTCOME_OK;
     log_warning("the server has said nothing for %.3g seconds: giving up the connection",
                 (double)(l->now - l->heard) / (double)USEC_PER_SEC);
+    s->patience = limit * 2 < MOST_SILENCE_SEC * USEC_PER_SEC ? limit * 2 : limit;
     return OUTCOME_UNAVAILABLE;
 }
 
@@ -538,13 +552,13 @@ static usec_t next_timer(const struct loop *l)
     earlier(&at, rows_progress_due(&s->rows));
     if (s->o->stats)
         earlier(&at, l->last_stats + s->o->stats);
-    if (l->blocked_since)
+    if (l->blocked_since && !session_is_rows_only(s))
         earlier(&at, l->blocked_since + l->stall_after);
     earlier(&at, delivery_due(&s->delivery));
     if (!pipeline_at_boundary(&s->pipeline))
         return at; /* what follows waits for the end of the transaction, not for a time */
     earlier(&at, delivery_rotation_due(&s->delivery));
-    if (s->o->heartbeat)
+    if (s->o->heartbeat && !output_is_full(l))
         earlier(&at, l->last_heartbeat + s->o->heartbeat);
     if (s->bounds.idle)
         earlier(&at, s->pipeline.last_change + s->bounds.idle);
@@ -701,16 +715,16 @@ static bool stands_unaccepted(struct loop *l)
     return l->now - l->last_accepted >= l->stall_after;
 }
 
-/* A connection on which nothing moves is given up; the slot can be told later, on another one. */
-static void keep_server_informed(struct loop *l)
+/*
+ * A server that shuts down would wait for us, and what it asks is not read any more.  So unless the end
+ * comes soon the connection is given up; the slot can be told on another one.
+ */
+static void let_server_go(struct loop *l, usec_t since)
 {
+    enum { SOON_USEC = 2000000 };
     struct session *s = l->s;
-    bool by_others = s->delivery.mode == ACK_REPLY || s->delivery.batches;
 
-    if (!s->stream.conn || l->now - l->last_status < l->status_every)
-        return;
-    if (!stands_unread(l) && !(by_others && stands_unaccepted(l)) &&
-        tell_server(l, false) == OUTCOME_OK)
+    if (!s->stream.conn || l->now - since < SOON_USEC || s->o->temporary_slot)
         return;
     stream_close(&s->stream);
     s->let_go = true;
@@ -747,14 +761,11 @@ static bool is_time_up(struct session *s, usec_t now, usec_t deadline)
     return delivery_is_over(d);
 }
 
-/*
- * Until everything is accepted; the server hears from us meanwhile.  A reader that stands still
- * for the stall timeout costs the connection, not the output.
- */
+/* Until everything is accepted. */
 static enum outcome drain_output(struct session *s, usec_t deadline)
 {
     enum { FIRST_STEP_USEC = 5000 };
-    usec_t step = FIRST_STEP_USEC, settle_at = 0;
+    usec_t step = FIRST_STEP_USEC, settle_at = 0, since = clock_ticks();
     struct loop l;
 
     init(&l, s);
@@ -766,7 +777,7 @@ static enum outcome drain_output(struct session *s, usec_t deadline)
             return outcome;
         if (is_time_up(s, l.now, deadline))
             return delivery_accept(&s->delivery);
-        keep_server_informed(&l);
+        let_server_go(&l, since);
         outcome = wait_for_output(s, settle_at - l.now);
         if (outcome != OUTCOME_OK)
             return outcome;
@@ -782,7 +793,7 @@ enum outcome loop_finish(struct session *s, usec_t grace)
         outcome = drain_output(s, grace ? clock_ticks() + grace : 0);
     if (outcome == OUTCOME_OK)
         outcome = delivery_complete(&s->delivery);
-    if (outcome == OUTCOME_OUTPUT_CLOSED && delivery_accept(&s->delivery) != OUTCOME_OK)
+    if (outcome == OUTCOME_OUTPUT_CLOSED && delivery_accept_last(&s->delivery) != OUTCOME_OK)
         outcome = OUTCOME_OUTPUT_FAILED;
     if (s->stream.conn) {
         stream_feedback(&s->stream, s->delivery.recorded.lsn, false);

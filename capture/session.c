@@ -621,6 +621,7 @@ enum outcome session_connect(struct session *s)
     enum outcome outcome = connect_once(s);
 
     for (unsigned i = 1; i < hosts && outcome == OUTCOME_UNAVAILABLE && s->elsewhere; i++) {
+        stream_close(&s->stream);
         connector_next_host(s->connector);
         log_notice("trying the next host");
         outcome = connect_once(s);
@@ -708,11 +709,21 @@ enum outcome session_renew(struct session *s)
 
 void session_tell_slot(struct session *s)
 {
+    struct buf why;
     PGconn *sql;
+    enum outcome outcome;
 
-    if (!s->streamed || catalog_connection(s->catalog, &sql) != OUTCOME_OK)
+    if (!s->streamed)
         return;
-    slot_advance(sql, s->o->slot, s->delivery.recorded.lsn);
+    buf_init(&why, 256);
+    log_keep_errors(&why);
+    outcome = catalog_connection(s->catalog, &sql);
+    if (outcome == OUTCOME_OK)
+        outcome = slot_advance(sql, s->o->slot, s->delivery.recorded.lsn);
+    log_keep_errors(NULL);
+    if (outcome != OUTCOME_OK)
+        log_verbose("the slot could not be told: %.*s", (int)why.len, why.data);
+    buf_release(&why);
 }
 
 bool session_is_complete(const struct session *s)

@@ -36,6 +36,7 @@ struct session {
     struct stream stream;
     PGconn *observer; /* of a standby's timeline, beside the stream; NULL = not needed so far */
     bool prepared; /* the first connect has been made: pipeline and bounds are there */
+    usec_t patience; /* with a server that is silent; 0 = as long as a sender has with us */
     bool let_go;   /* ... while the end of the output was waited for */
     bool stalled;  /* the connection was given up because the reader stands still */
     bool begun;    /* nothing is on record, but rows may have been given: there is a position */

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "deliver/command.h"
 #include "deliver/file_name.h"
@@ -68,6 +69,8 @@ struct batches *batches_new(const struct options *o)
     bs->o = o;
     bs->number = 1;
     bs->command.unread = -1;
+    if (o->per_table)
+        file_raise_limit(); /* two descriptors for each spool */
     return bs;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 
 extern char **environ;
@@ -74,6 +75,7 @@ _Noreturn static void become(const char *text, char *const *environment, int inp
     char *const arguments[] = {(char[]){"sh"}, (char[]){"-c"}, (char *)(uintptr_t)text, NULL};
 
     default_signals();
+    file_restore_limit();
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent || dup2(input, STDIN_FILENO) < 0)
@@ -97,13 +99,21 @@ static bool write_whole(int fd, const char *bytes, size_t n)
     return true;
 }
 
-/* In the other child.  Everything but the two descriptors is closed: others may wait for their end. */
+/*
+ * In the other child.  Everything but the two descriptors is closed: others may wait for their end.
+ * What is meant for the command is not to end its input early: this ends when the input is whole, or
+ * when nobody reads it.
+ */
 _Noreturn static void feed(int from, int to, pid_t group)
 {
     static char bytes[64 * 1024];
     ssize_t n;
 
     default_signals();
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    signal(SIGUSR1, SIG_IGN);
     setpgid(0, group);
     if (dup2(from, STDIN_FILENO) < 0 || dup2(to, STDOUT_FILENO) < 0 ||
         close_range(STDERR_FILENO, ~0u, 0) != 0)

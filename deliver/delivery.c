@@ -76,31 +76,55 @@ static enum outcome refuse_output(const char *path, const char *what)
     return OUTCOME_MISUSED;
 }
 
-/* Whether the accepted part is still what it was. */
-static bool accepted_part_is_intact(const struct output *out, const struct accepted_file *accepted)
+/* *intact: whether the accepted part is still what it was. */
+static enum outcome check_accepted_part(const struct output *out,
+                                        const struct accepted_file *accepted, bool *intact)
 {
-    uint32_t crc;
-
-    return !accepted->has_crc ||
-           (output_check_value(out, accepted->length, &crc) && crc == accepted->crc);
+    *intact = true;
+    if (!accepted->has_crc)
+        return OUTCOME_OK;
+    return output_compare(out, accepted->length, accepted->crc, intact);
 }
 
 /* The file of the last run: what lies behind the accepted part was never acknowledged. */
 static enum outcome continue_output(struct output *out, const struct accepted_file *accepted)
 {
+    enum outcome outcome;
+    bool intact;
+
     if (out->offset == 0 && accepted->length > 0) {
         log_warning("output file \"%s\" has been emptied since the last run", accepted->path);
         return OUTCOME_OK;
     }
     if (out->offset < accepted->length)
         return refuse_output(accepted->path, "it is shorter than what was accepted");
-    if (!accepted_part_is_intact(out, accepted))
+    outcome = check_accepted_part(out, accepted, &intact);
+    if (outcome == OUTCOME_OK && !intact)
         return refuse_output(accepted->path, "its accepted part has been changed");
-    if (out->offset == accepted->length)
-        return OUTCOME_OK;
+    if (outcome != OUTCOME_OK || out->offset == accepted->length)
+        return outcome;
     log_notice("cutting output file \"%s\" back to the %" PRIu64 " bytes that were accepted",
                accepted->path, accepted->length);
     return output_cut(out, accepted->length);
+}
+
+/* *longer: whether the file of a run that did not end in good order is there, with more in it. */
+static enum outcome check_longer(const struct accepted_file *accepted, bool *longer)
+{
+    struct stat st;
+
+    *longer = false;
+    if (accepted->complete)
+        return OUTCOME_OK;
+    if (stat(accepted->path, &st) == 0) {
+        *longer = (uint64_t)st.st_dev == accepted->device && (uint64_t)st.st_ino == accepted->inode &&
+                  (uint64_t)st.st_size > accepted->length;
+        return OUTCOME_OK;
+    }
+    if (file_is_missing())
+        return OUTCOME_OK;
+    log_error("could not examine the previous output file \"%s\": %m", accepted->path);
+    return OUTCOME_OUTPUT_FAILED;
 }
 
 /*
@@ -110,14 +134,15 @@ static enum outcome continue_output(struct output *out, const struct accepted_fi
 static enum outcome cut_previous_output(const struct accepted_file *accepted)
 {
     struct output old;
-    struct stat st;
-    enum outcome outcome = OUTCOME_OK;
+    bool longer, intact = false;
+    enum outcome outcome = check_longer(accepted, &longer);
 
-    if (accepted->complete || stat(accepted->path, &st) != 0 || (uint64_t)st.st_dev != accepted->device ||
-        (uint64_t)st.st_ino != accepted->inode || (uint64_t)st.st_size <= accepted->length)
-        return OUTCOME_OK;
+    if (outcome != OUTCOME_OK || !longer || !accepted->has_crc)
+        return outcome;
     outcome = output_open(&old, accepted->path);
-    if (outcome == OUTCOME_OK && accepted->has_crc && accepted_part_is_intact(&old, accepted)) {
+    if (outcome == OUTCOME_OK)
+        outcome = check_accepted_part(&old, accepted, &intact);
+    if (outcome == OUTCOME_OK && intact) {
         log_notice("cutting the previous output file \"%s\" back to %" PRIu64 " bytes",
                    accepted->path, accepted->length);
         outcome = output_cut(&old, accepted->length);
@@ -146,12 +171,26 @@ static enum outcome check_not_missing(const struct delivery *d, const struct opt
     char *name;
     bool missing;
 
-    if (!o->file || !d->resumed || !d->state.output.path || access(o->file, F_OK) == 0)
+    if (!o->file || !d->resumed || !d->state.output.path || access(o->file, F_OK) == 0 ||
+        !file_is_missing())
         return OUTCOME_OK;
     name = file_absolute_name(o->file);
-    missing = strcmp(name, d->state.output.path) == 0;
+    missing = name && strcmp(name, d->state.output.path) == 0;
     free(name);
     return missing ? refuse_output(o->file, "it is missing") : OUTCOME_OK;
+}
+
+/* Letters among the records would spoil both, and be cut off with what was not accepted. */
+static enum outcome check_dead_letters(const struct delivery *d)
+{
+    struct stat st;
+
+    if (!d->dead.path || fstat(d->dead.fd, &st) != 0 || st.st_dev != d->output.device ||
+        st.st_ino != d->output.inode || !S_ISREG(st.st_mode))
+        return OUTCOME_OK;
+    log_error("dead letter file \"%s\" is the output", d->dead.path);
+    log_hint("Give --dead-letter a file of its own.");
+    return OUTCOME_MISUSED;
 }
 
 /* A file that the mode does not go with must not be created: looks before anything is opened. */
@@ -161,7 +200,9 @@ static enum outcome check_kind(const struct options *o)
 
     if (!o->file || (o->ack_mode != ACK_READ && o->ack_mode != ACK_REPLY))
         return OUTCOME_OK;
-    return stat(o->file, &st) != 0 || S_ISREG(st.st_mode) ? refuse_mode(o->ack_mode, true) : OUTCOME_OK;
+    if (stat(o->file, &st) != 0)
+        return file_is_missing() ? refuse_mode(o->ack_mode, true) : OUTCOME_OK;
+    return S_ISREG(st.st_mode) ? refuse_mode(o->ack_mode, true) : OUTCOME_OK;
 }
 
 /* What a run with several files has left is completed, whatever the output is now. */
@@ -213,6 +254,8 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
         outcome = check_kind(o);
     if (outcome == OUTCOME_OK)
         outcome = output_open(&d->output, o->file);
+    if (outcome == OUTCOME_OK)
+        outcome = check_dead_letters(d);
     if (outcome == OUTCOME_OK)
         outcome = choose_mode(d, o);
     if (outcome == OUTCOME_OK && o->format == FORMAT_AVRO)
@@ -415,11 +458,18 @@ enum outcome delivery_accept(struct delivery *d)
 static enum outcome take_replies(struct delivery *d)
 {
     lsn_t sent = d->shown > d->emitted.lsn ? d->shown : d->emitted.lsn;
-    enum outcome outcome = replies_read(&d->replies, output_taken(&d->output), sent);
+    enum outcome outcome = replies_read(&d->replies, &d->output, sent);
 
     if (outcome != OUTCOME_OK && delivery_accept(d) != OUTCOME_OK)
         log_detail("What was acknowledged before it could not be put on record.");
     return outcome;
+}
+
+enum outcome delivery_accept_last(struct delivery *d)
+{
+    if (d->mode == ACK_REPLY)
+        take_replies(d);
+    return delivery_accept(d);
 }
 
 enum outcome delivery_check_replies(struct delivery *d, bool patience_over)
@@ -429,7 +479,7 @@ enum outcome delivery_check_replies(struct delivery *d, bool patience_over)
     if (d->mode != ACK_REPLY || !(d->replies.ended || patience_over))
         return OUTCOME_OK;
     outcome = delivery_accept(d);
-    if (outcome != OUTCOME_OK || (d->ending && delivery_is_whole(d)))
+    if (outcome != OUTCOME_OK || d->stopping || (d->ending && delivery_is_whole(d)))
         return outcome;
     log_error(d->replies.ended ? "the reader has closed %s and acknowledges nothing more"
                                : "no acknowledgment comes from %s",
@@ -600,6 +650,7 @@ static enum outcome complete_files(struct delivery *d, const struct ledger_entry
 void delivery_end(struct delivery *d, bool stopping)
 {
     d->ending = true;
+    d->stopping |= stopping;
     if (d->batches && stopping)
         batches_stop(d->batches);
     else if (d->batches)

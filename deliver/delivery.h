@@ -47,7 +47,8 @@ struct delivery {
     lsn_t shown_whole; /* ... of whole transactions */
     char *base;        /* mode deferred: text of the state file as it stays; NULL = none yet */
     bool left_pending; /* ... and that there is something for --ack */
-    bool ending;       /* there will be no more records */
+    bool ending;       /* there will be no more records, */
+    bool stopping;     /* and what is not accepted soon is left to the next run */
     bool complete;            /* the run has ended in good order: said in the state file */
 };
 
@@ -182,6 +183,9 @@ static inline bool delivery_is_whole(const struct delivery *d)
 
 /* Accepts and records what has left so far.  See above. */
 enum outcome delivery_accept(struct delivery *d);
+
+/* The same when the reader has gone, who may have replied before. */
+enum outcome delivery_accept_last(struct delivery *d);
 
 /* delivery_close_block(), delivery_flush(), delivery_accept(). */
 enum outcome delivery_settle(struct delivery *d);

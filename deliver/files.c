@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,6 +46,7 @@ struct files {
     size_t n;
     uint64_t waiting; /* bytes appended since all were written out */
     bool owed;
+    bool has_folders; /* those before the pattern's first placeholder are there, and durable */
     unsigned generation;
     uint64_t written; /* bytes, of files that are no more in the list */
 };
@@ -54,18 +54,13 @@ struct files {
 struct files *files_new(const struct options *o, struct state *s, const char *state_path)
 {
     struct files *fs = xcalloc(1, sizeof *fs);
-    struct rlimit limit;
 
     fs->o = o;
     fs->state = s;
     fs->state_path = state_path;
     /* blocks and buffers of many files come and go: what is given back is not to leave holes */
     mallopt(M_MMAP_THRESHOLD, 64 * 1024);
-    /* two descriptors for each file: the default of 1024 is soon used up */
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    file_raise_limit(); /* two descriptors for each file: the default of 1024 is soon used up */
     return fs;
 }
 
@@ -102,37 +97,66 @@ static char *partial_of(const char *path)
     return xasprintf("%s.partial", path);
 }
 
-static bool exists(const char *path)
+static enum outcome sync_folder(const char *path)
+{
+    return file_sync_folder(path) ? OUTCOME_OK : failed("sync the folder of", path);
+}
+
+/* What has that name; st->st_mode is 0 where nothing has. */
+static enum outcome examine(const char *path, struct stat *st)
+{
+    if (lstat(path, st) == 0)
+        return OUTCOME_OK;
+    *st = (struct stat){0};
+    return file_is_missing() ? OUTCOME_OK : failed("examine", path);
+}
+
+/* Whether nothing has that name; else errno is EEXIST, or why it cannot be told. */
+static bool is_free(const char *path)
 {
     struct stat st;
 
-    return lstat(path, &st) == 0;
+    if (lstat(path, &st) != 0)
+        return file_is_missing();
+    errno = EEXIST;
+    return false;
 }
 
-static enum outcome make_folder(const char *path)
+/*
+ * One that is there may be of a run that was killed before its name was durable; unless it is
+ * known.  What we may not read, or what cannot be synced, is none of ours.
+ */
+static enum outcome make_folder(const char *path, bool known)
 {
     struct stat st;
 
     if (mkdir(path, 0777) == 0)
-        return file_sync_folder(path) ? OUTCOME_OK : failed("sync the folder of", path);
-    if (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return sync_folder(path);
+    if (errno != EEXIST || stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+        return failed("create folder", path);
+    if (known || file_sync_folder(path) || errno == EACCES || errno == EINVAL)
         return OUTCOME_OK;
-    return failed("create folder", path);
+    return failed("sync the folder of", path);
 }
 
-/* The folders above a file, where the pattern has made them part of its name. */
-static enum outcome make_folders(const char *path)
+/*
+ * The folders above a file, where the pattern has made them part of its name.  Those before its
+ * first placeholder are known from the second file on.
+ */
+static enum outcome make_folders(struct files *fs, const char *path)
 {
+    size_t known = fs->has_folders ? strcspn(fs->o->file, "{") : 0;
     char *copy = xstrdup(path);
     enum outcome outcome = OUTCOME_OK;
 
     for (char *slash = strchr(copy + 1, '/'); slash && outcome == OUTCOME_OK;
          slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        outcome = make_folder(copy);
+        outcome = make_folder(copy, (size_t)(slash - copy) < known);
         *slash = '/';
     }
     free(copy);
+    fs->has_folders = outcome == OUTCOME_OK;
     return outcome;
 }
 
@@ -143,11 +167,7 @@ static bool rename_new(const char *from, const char *to)
         return true;
     if (errno != EINVAL && errno != ENOSYS)
         return false;
-    if (exists(to)) {
-        errno = EEXIST;
-        return false;
-    }
-    return rename(from, to) == 0;
+    return is_free(to) && rename(from, to) == 0;
 }
 
 /* The name with a number in front of its extension, as file_name.h has it, if it has one. */
@@ -175,8 +195,8 @@ static enum outcome give_name(const char *partial, const char *path)
         free(name);
         name = numbered(path, i);
     }
-    if (outcome == OUTCOME_OK && !file_sync_folder(name))
-        outcome = failed("sync the folder of", name);
+    if (outcome == OUTCOME_OK)
+        outcome = sync_folder(name);
     free(name);
     return outcome;
 }
@@ -200,29 +220,51 @@ static enum outcome remove_partial(const char *partial)
 {
     if (unlink(partial) != 0 && errno != ENOENT)
         return failed("remove", partial);
-    return file_sync_folder(partial) ? OUTCOME_OK : failed("sync the folder of", partial);
+    return sync_folder(partial);
 }
 
-/* Whether the file begins with what was accepted; it may have been restored as another one. */
-static bool fits(const struct output *out, const struct accepted_file *a)
+/*
+ * Whoever gave a file its name, or took away its last one, may have been killed before that was
+ * durable.  The folder may be gone, too.
+ */
+static enum outcome sync_name(const char *path)
 {
-    uint32_t crc;
-
-    return out->offset >= a->length &&
-           (!a->has_crc || (output_check_value(out, a->length, &crc) && crc == a->crc));
+    return file_sync_folder(path) || file_is_missing() ? OUTCOME_OK
+                                                       : failed("sync the folder of", path);
 }
 
-/* Cuts the file back to what was accepted; *ours: it is to get its name. */
+/* *fits: whether it begins with what was accepted; it may have been restored as another file. */
+static enum outcome compare(const struct output *out, const struct accepted_file *a, bool *fits)
+{
+    *fits = out->offset >= a->length;
+    if (!*fits || !a->has_crc)
+        return OUTCOME_OK;
+    return output_compare(out, a->length, a->crc, fits);
+}
+
+/* Where a complete one was, somebody else may have begun another one since. */
+static enum outcome refuse_unfit(const struct output *out, const struct accepted_file *a,
+                                 const char *partial)
+{
+    bool same = (uint64_t)out->device == a->device && (uint64_t)out->inode == a->inode;
+
+    if (a->complete && !same)
+        return OUTCOME_OK;
+    return refuse(partial, out->offset < a->length ? "it is shorter than what was accepted"
+                                                   : "its accepted part has been changed");
+}
+
+/* Cuts the file back to what was accepted; *ours, if that is well: it is to get its name. */
 static enum outcome cut_back(const struct accepted_file *a, const char *partial, bool *ours)
 {
     struct output out;
     enum outcome outcome = output_open(&out, partial);
 
-    *ours = outcome == OUTCOME_OK && fits(&out, a);
-    if (outcome == OUTCOME_OK && !*ours && !a->complete)
-        outcome = refuse(partial, out.offset < a->length ? "it is shorter than what was accepted"
-                                                         : "its accepted part has been changed");
-    if (*ours && out.offset > a->length) {
+    if (outcome == OUTCOME_OK)
+        outcome = compare(&out, a, ours);
+    if (outcome == OUTCOME_OK && !*ours)
+        outcome = refuse_unfit(&out, a, partial);
+    if (outcome == OUTCOME_OK && *ours && out.offset > a->length) {
         log_notice("cutting output file \"%s\" back to the %llu bytes that were accepted", partial,
                    (unsigned long long)a->length);
         outcome = output_cut(&out, a->length);
@@ -238,17 +280,20 @@ static enum outcome cut_back(const struct accepted_file *a, const char *partial,
 static enum outcome look_at(const struct accepted_file *a, const char *partial, bool *ours)
 {
     struct stat st;
-    bool there;
+    enum outcome outcome = examine(a->path, &st);
 
     *ours = false;
-    if (a->inode != 0 && stat(a->path, &st) == 0 && is_of(&st, a))
-        return OUTCOME_OK; /* it has its name */
-    there = lstat(partial, &st) == 0 && S_ISREG(st.st_mode);
-    if (a->length == 0)
-        return there && (a->inode == 0 || is_of(&st, a)) ? remove_partial(partial) : OUTCOME_OK;
-    if (there)
+    if (outcome == OUTCOME_OK && is_of(&st, a))
+        return sync_name(a->path); /* it has its name */
+    if (outcome == OUTCOME_OK)
+        outcome = examine(partial, &st);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (a->length == 0 && S_ISREG(st.st_mode) && (a->inode == 0 || is_of(&st, a)))
+        return remove_partial(partial);
+    if (a->length > 0 && S_ISREG(st.st_mode))
         return cut_back(a, partial, ours);
-    return a->complete ? OUTCOME_OK : refuse(partial, "it is missing");
+    return a->length == 0 || a->complete ? sync_name(partial) : refuse(partial, "it is missing");
 }
 
 /* From here on nothing that is missing matters any more. */
@@ -343,27 +388,39 @@ static void describe(struct files *fs)
     }
 }
 
+/* NULL: it cannot be told which is; logged. */
 static char *free_name(const struct files *fs, const struct file_name *n)
 {
-    for (unsigned number = 0;; number++) {
-        char *name = file_name_make(fs->o->file, n, number);
-        char *partial = partial_of(name);
-        bool taken = exists(name) || exists(partial);
+    char *name = NULL;
+    bool found = false, told = true;
 
-        free(partial);
-        if (!taken)
-            return name;
+    for (unsigned number = 0; !found && told; number++) {
+        char *partial;
+
         free(name);
+        name = file_name_make(fs->o->file, n, number);
+        partial = partial_of(name);
+        found = is_free(name) && is_free(partial);
+        told = found || errno == EEXIST;
+        if (!told)
+            failed("examine", name);
+        free(partial);
     }
+    if (told)
+        return name;
+    free(name);
+    return NULL;
 }
 
-static enum outcome choose_path(const struct files *fs, struct file *f, const struct file_name *n)
+static enum outcome choose_path(struct files *fs, struct file *f, const struct file_name *n)
 {
     char *name = free_name(fs, n);
-    enum outcome outcome = make_folders(name);
+    enum outcome outcome = name ? make_folders(fs, name) : OUTCOME_OUTPUT_FAILED;
 
     if (outcome == OUTCOME_OK)
         f->path = file_absolute_name(name);
+    if (outcome == OUTCOME_OK && !f->path)
+        outcome = failed("find the folder of", name);
     if (outcome == OUTCOME_OK)
         f->partial = partial_of(f->path);
     free(name);
@@ -412,9 +469,7 @@ static enum outcome create(struct files *fs, struct file *f, const struct file_n
         if (outcome == OUTCOME_OK)
             outcome = output_create(&f->output, f->partial, &taken);
     }
-    if (outcome == OUTCOME_OK && !file_sync_folder(f->partial))
-        outcome = failed("sync the folder of", f->partial);
-    return outcome;
+    return outcome == OUTCOME_OK ? sync_folder(f->partial) : outcome;
 }
 
 enum outcome files_open(struct files *fs, const struct relation *r, const char *server, lsn_t lsn,

@@ -82,6 +82,7 @@ static enum outcome continue_file(struct output *o)
     o->path = absolute_path(o);
     proc_path(o->fd, link, sizeof link);
     o->read_fd = open(o->given ? o->given : link, O_RDONLY | O_CLOEXEC);
+    o->read_error = o->read_fd < 0 ? errno : 0;
     return OUTCOME_OK;
 }
 
@@ -90,7 +91,9 @@ static enum outcome classify(struct output *o)
     struct stat st;
     int flags = fcntl(o->fd, F_GETFL);
 
-    if (flags < 0 || (flags & O_ACCMODE) == O_RDONLY) {
+    if (flags < 0)
+        return failed(o, "examine");
+    if ((flags & O_ACCMODE) == O_RDONLY) {
         log_error("%s is not open for writing", name_of(o));
         return OUTCOME_OUTPUT_FAILED;
     }
@@ -124,6 +127,22 @@ static enum outcome open_path(struct output *o)
     return OUTCOME_OK;
 }
 
+/*
+ * A file that has just been made, by us or by the shell, has its name for good only then.  What was
+ * inherited may lie in a folder that is not ours to open or cannot be synced, or have no name any
+ * more: there is nothing to be done about that.
+ */
+static enum outcome sync_name(const struct output *o)
+{
+    const char *path = o->opened ? o->given : o->path;
+
+    if (o->kind != OUTPUT_FILE || !path || file_sync_folder(path))
+        return OUTCOME_OK;
+    if (!o->opened && (errno == EACCES || errno == EINVAL || file_is_missing()))
+        return OUTCOME_OK;
+    return failed(o, "sync the folder of");
+}
+
 enum outcome output_open(struct output *o, const char *path)
 {
     enum outcome outcome = OUTCOME_OK;
@@ -135,9 +154,7 @@ enum outcome output_open(struct output *o, const char *path)
         outcome = open_path(o);
     if (outcome == OUTCOME_OK)
         outcome = classify(o);
-    if (outcome == OUTCOME_OK && o->opened && o->kind == OUTPUT_FILE && !file_sync_folder(path))
-        outcome = failed(o, "sync the folder of");
-    return outcome;
+    return outcome == OUTCOME_OK ? sync_name(o) : outcome;
 }
 
 enum outcome output_create(struct output *o, const char *path, bool *taken)
@@ -333,8 +350,9 @@ uint64_t output_taken(const struct output *o)
 {
     int unread = 0;
 
-    if (o->kind == OUTPUT_PIPE && ioctl(o->fd, FIONREAD, &unread) != 0)
-        unread = 0;
+    /* without a descriptor it was hung up: its reader says by itself what it is done with */
+    if (o->kind == OUTPUT_PIPE && o->fd >= 0 && ioctl(o->fd, FIONREAD, &unread) != 0)
+        return 0;
     if (o->kind == OUTPUT_SOCKET && (ioctl(o->fd, SIOCOUTQ, &unread) != 0 || output_reader_has_gone(o)))
         return 0; /* the kernel has thrown away what was not read: nothing more is known */
     if (unread < 0 || (uint64_t)unread > o->offset)
@@ -376,7 +394,11 @@ ssize_t output_read_at(const struct output *o, char *bytes, size_t n, uint64_t a
 {
     size_t have = 0;
 
-    while (have < n && o->read_fd >= 0) {
+    if (o->read_fd < 0) {
+        errno = o->read_error;
+        return -1;
+    }
+    while (have < n) {
         ssize_t got = pread(o->read_fd, bytes + have, n - have, (off_t)(at + have));
 
         if (got < 0 && errno == EINTR)
@@ -387,7 +409,7 @@ ssize_t output_read_at(const struct output *o, char *bytes, size_t n, uint64_t a
             break;
         have += (size_t)got;
     }
-    return o->read_fd < 0 ? -1 : (ssize_t)have;
+    return (ssize_t)have;
 }
 
 bool output_read_start(const struct output *o, struct buf *b, size_t max)
@@ -401,15 +423,33 @@ bool output_read_start(const struct output *o, struct buf *b, size_t max)
     return n >= 0;
 }
 
-bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc)
+/* 1: that is *crc; 0: the file is shorter; -1: not readable (errno is set). */
+static int check_value(const struct output *o, uint64_t offset, uint32_t *crc)
 {
     char bytes[OUTPUT_CHECKED];
     size_t n = offset < sizeof bytes ? (size_t)offset : sizeof bytes;
+    ssize_t got = output_read_at(o, bytes, n, offset - n);
 
-    if (output_read_at(o, bytes, n, offset - n) != (ssize_t)n)
-        return false;
+    if (got != (ssize_t)n)
+        return got < 0 ? -1 : 0;
     *crc = (uint32_t)crc32(0, (const Bytef *)bytes, (uInt)n);
-    return true;
+    return 1;
+}
+
+bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc)
+{
+    return check_value(o, offset, crc) > 0;
+}
+
+enum outcome output_compare(const struct output *o, uint64_t offset, uint32_t crc, bool *same)
+{
+    uint32_t found;
+    int readable = check_value(o, offset, &found);
+
+    if (readable < 0)
+        return failed(o, "read back");
+    *same = readable > 0 && found == crc;
+    return OUTCOME_OK;
 }
 
 enum outcome output_reopen(struct output *o)

@@ -29,7 +29,8 @@ enum output_kind {
 
 struct output {
     int fd;
-    int read_fd; /* the same regular file, for reading back; -1 = cannot be */
+    int read_fd;    /* the same regular file, for reading back; -1 = cannot be, */
+    int read_error; /* because of that errno */
     enum output_kind kind;
     bool opened;       /* by us: from a path */
     bool small_writes; /* fd may block: see above */
@@ -107,7 +108,10 @@ enum outcome output_flush(struct output *o);
 /* Whether nobody is left at the other end of a pipe or socket. */
 bool output_reader_has_gone(const struct output *o);
 
-/* How far the bytes have got: on their way to the disk, or taken by the reader of the pipe. */
+/*
+ * How far the bytes have got: on their way to the disk, or taken by the reader of the pipe; 0 where
+ * the kernel does not say.  Of a pipe that was hung up and that cannot be asked any more: all.
+ */
 uint64_t output_taken(const struct output *o);
 
 /* Makes what was written to a regular file durable.  A failure is final. */
@@ -119,7 +123,10 @@ enum outcome output_cut(struct output *o, uint64_t end);
 /* Drops bytes from `end` on that are still in the buffer; any kind of output. */
 void output_forget(struct output *o, uint64_t end);
 
-/* Reads up to n bytes of a regular file at an offset: how many there were, -1 when it cannot be. */
+/*
+ * Reads up to n bytes of a regular file at an offset: how many there were, -1 when it cannot be
+ * (errno is set).
+ */
 ssize_t output_read_at(const struct output *o, char *bytes, size_t n, uint64_t at);
 
 /* Reads up to max bytes from the start of it into b; false when it cannot be. */
@@ -128,6 +135,12 @@ bool output_read_start(const struct output *o, struct buf *b, size_t max);
 /* CRC-32 (zlib's) of the up to OUTPUT_CHECKED bytes before offset; false when not readable. */
 enum { OUTPUT_CHECKED = 4096 };
 bool output_check_value(const struct output *o, uint64_t offset, uint32_t *crc);
+
+/*
+ * *same: whether that is their check value; false also where the file is shorter.
+ * OUTCOME_OUTPUT_FAILED: not readable; logged, and *same is as it was.
+ */
+enum outcome output_compare(const struct output *o, uint64_t offset, uint32_t crc, bool *same);
 
 /* Closes a file that was opened by path and opens the path anew, for log rotation. */
 enum outcome output_reopen(struct output *o);

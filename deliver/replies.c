@@ -103,7 +103,7 @@ static enum outcome take_line(struct replies *r, char *line, uint64_t taken, lsn
     if (!parse_lsn(line, &lsn))
         return refuse_line(r, line, "is no LSN");
     if (lsn > sent)
-        return refuse_line(r, line, "lies beyond all that has been sent");
+        return refuse_line(r, line, "lies beyond all that this run has sent");
     r->count++;
     if (lsn < r->lsn)
         return OUTCOME_OK;

@@ -131,30 +131,48 @@ static enum outcome held_by_other(const struct state_lock *lock, const char *pat
     return OUTCOME_UNAVAILABLE;
 }
 
-enum outcome state_lock(struct state_lock *lock, const char *path)
+/* A disk that is full or broken may be mended: it is none of what the command line has wrong. */
+static enum outcome lock_failed(const struct state_lock *lock, const char *doing)
+{
+    bool of_disk = errno == EIO || errno == ENOSPC || errno == EDQUOT;
+
+    log_error("could not %s \"%s\": %m", doing, lock->path);
+    return of_disk ? OUTCOME_OUTPUT_FAILED : OUTCOME_MISUSED;
+}
+
+static enum outcome take_lock(const struct state_lock *lock, const char *path)
 {
     struct flock wanted = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int result;
+
+    do
+        result = fcntl(lock->fd, F_SETLK, &wanted);
+    while (result != 0 && errno == EINTR);
+    if (result == 0)
+        return OUTCOME_OK;
+    if (errno == EACCES || errno == EAGAIN)
+        return held_by_other(lock, path);
+    return lock_failed(lock, "lock");
+}
+
+enum outcome state_lock(struct state_lock *lock, const char *path)
+{
+    enum outcome outcome = OUTCOME_OK;
     char *real = resolved(path);
 
     lock->path = xasprintf("%s.lock", real);
     free(real);
-    for (;;) {
+    while (outcome == OUTCOME_OK) {
         lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (lock->fd < 0) {
-            log_error("could not open \"%s\": %m", lock->path);
-            return OUTCOME_MISUSED;
-        }
-        if (fcntl(lock->fd, F_SETLK, &wanted) != 0) {
-            enum outcome outcome = held_by_other(lock, path);
-
-            close(lock->fd);
-            lock->fd = -1;
-            return outcome;
-        }
-        if (still_there(lock))
+        if (lock->fd < 0)
+            return lock_failed(lock, "open");
+        outcome = take_lock(lock, path);
+        if (outcome == OUTCOME_OK && still_there(lock))
             return OUTCOME_OK;
         close(lock->fd);
+        lock->fd = -1;
     }
+    return outcome;
 }
 
 void state_unlock(struct state_lock *lock)
@@ -199,20 +217,25 @@ static char *read_file(const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC), saved;
     struct stat st;
     char *text = NULL;
+    bool good;
 
     if (fd < 0)
         return NULL;
-    if (fstat(fd, &st) != 0 || st.st_size > MAX_SIZE) {
-        errno = st.st_size > MAX_SIZE ? EFBIG : errno;
-    } else {
+    good = fstat(fd, &st) == 0;
+    if (good && st.st_size > MAX_SIZE) {
+        errno = EFBIG;
+        good = false;
+    }
+    if (good) {
         text = xcalloc((size_t)st.st_size + 1, 1);
-        if (!read_all(fd, text, (size_t)st.st_size)) {
-            free(text);
-            text = NULL;
-        }
+        good = read_all(fd, text, (size_t)st.st_size);
     }
     saved = errno;
     close(fd);
+    if (!good) {
+        free(text);
+        text = NULL;
+    }
     errno = saved;
     return text;
 }

@@ -98,7 +98,10 @@ struct state_lock {
     int fd;
 };
 
-/* OUTCOME_UNAVAILABLE: another process holds it (logged, with its number). */
+/*
+ * OUTCOME_UNAVAILABLE: another process holds it (logged, with its number).  OUTCOME_OUTPUT_FAILED:
+ * the disk is full or broken; OUTCOME_MISUSED: no lock can be had there (both logged).
+ */
 enum outcome state_lock(struct state_lock *lock, const char *path);
 void state_unlock(struct state_lock *lock);
 

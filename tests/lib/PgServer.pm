@@ -15,6 +15,14 @@
 #                        identifier, its own future
 #   standby    => 1      with backup_of: follows that server; see promote()
 #
+# Several of them:
+#   my $b = PgServer->new(backup_of => $a, standby => 1);
+#   $b->wait_replayed($a->wal_lsn);               # it is where the primary was
+#   $b->detach;                                   # gets no more WAL; attach() ends that
+#   $b->take_slot($a, 's');                       # a slot, carried over by hand; restarts $b
+#   $a->stop;  $b->promote;  $a->follow($b);      # the old primary becomes a standby
+#   PgServer::hosts('shop', [$a, $b], target_session_attrs => 'read-write')    # of one connection string
+#
 # It has its own data directory and socket directory under a short temporary path and never
 # runs as root: a test run by root starts it as "postgres", or else "nobody".  The superuser is
 # "postgres", everyone is trusted.  The binaries are those of $CDCDUMP_PG_BINDIR, else of the
@@ -26,6 +34,7 @@ package PgServer;
 use v5.36;
 
 use Encode qw(encode_utf8 decode_utf8);
+use File::Copy ();
 use File::Path ();
 use File::Temp ();
 use JSON::PP ();
@@ -131,7 +140,8 @@ sub _initdb ($self) {
 
 sub _copy_of ($self, $other) {
     my %env = %{ $other->env };
-    $self->{primary} = "host=$env{PGHOST} port=$env{PGPORT} user=postgres";
+    # the name of a database is for the synchronization of slots (17+), nothing else heeds it
+    $self->{primary} = "host=$env{PGHOST} port=$env{PGPORT} user=postgres dbname=postgres";
     $self->_tool('pg_basebackup', '-D', $self->{data}, '-d', $self->{primary}, '-c', 'fast', '-N');
 }
 
@@ -263,6 +273,51 @@ sub promote ($self) {
     return $self;
 }
 
+# Waits until the standby has replayed all WAL up to there.
+sub wait_replayed ($self, $lsn, $timeout = 30) {
+    wait_until(sub {
+        lsn_num($self->sql('postgres', q(SELECT coalesce(pg_last_wal_replay_lsn(), '0/0')))) >= lsn_num($lsn);
+    }, $timeout, "the standby to replay up to $lsn");
+    return $self;
+}
+
+# A standby that lags for good: what its primary writes from now on, it does not get.
+sub detach ($self) {
+    $self->append_conf({ primary_conninfo => '' });
+    $self->reload;
+    wait_until(sub { $self->sql('postgres', 'SELECT count(*) FROM pg_stat_wal_receiver') == 0 },
+        30, 'the end of the WAL receiver');
+    return $self;
+}
+
+sub attach ($self) {
+    $self->append_conf({ primary_conninfo => $self->{primary} });
+    $self->reload;
+    return $self;
+}
+
+# A logical slot as another server has it on disk, which is as of its last checkpoint: base backups and
+# WAL leave slots out, and before 17 a standby gets them in no other way.  Restarts the server.
+sub take_slot ($self, $from, $name) {
+    my ($dir, $slot) = map { $_->{data} . "/pg_replslot/$name" } $from, $self;
+    my $running = $self->running;
+    $self->stop;
+    mkdir $slot, 0700 or die "could not create directory \"$slot\": $!\n" unless -d $slot;
+    File::Copy::copy("$dir/state", "$slot/state") or die "could not copy \"$dir/state\": $!\n";
+    chown $self->{user}[0], $self->{user}[1], $slot, "$slot/state" if $self->{user};
+    $self->start if $running;
+    return $self;
+}
+
+# A server that has stopped in good order becomes a standby of another, on whose history it lies; started.
+sub follow ($self, $primary) {
+    my %env = %{ $primary->env };
+    $self->{primary} = "host=$env{PGHOST} port=$env{PGPORT} user=postgres dbname=postgres";
+    $self->append_conf({ primary_conninfo => $self->{primary}, hot_standby_feedback => 'on' });
+    open my $fh, '>', "$self->{data}/standby.signal" or die "standby.signal: $!";
+    return $self->start;
+}
+
 # Stops at once, whatever hangs on it, and removes all files.
 sub remove ($self) {
     delete $servers{$self};
@@ -300,6 +355,15 @@ sub connstr ($self, $db = 'postgres', %opts) {
     my %all = (host => $host, port => $self->{port}, user => 'postgres', dbname => $db, %opts);
     my @order = (qw(host port user dbname), sort grep { !/\A(host|port|user|dbname)\z/ } keys %all);
     return join ' ', map { "$_=" . _conninfo_value($all{$_}) } @order;
+}
+
+# The same for several servers, which libpq tries one after the other.
+sub hosts ($db, $servers, %opts) {
+    my $host = $opts{tcp} ? sub { '127.0.0.1' } : sub { $_->{sock} };
+    my ($first) = @$servers;
+    my $text = $first->connstr($db, %opts);
+    $text =~ s/host=\S+ port=\S+/'host=' . join(',', map { $host->() } @$servers) . ' port=' . join(',', map { $_->{port} } @$servers)/e;
+    return $text;
 }
 
 sub conninfo ($self, @args) { return $self->connstr(@args) }

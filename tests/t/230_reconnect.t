@@ -98,7 +98,7 @@ sub through_trouble ($name, $trouble, $times) {
 sub restart ($how) { $pg->stop($how, 10); sleep 0.15; $pg->start }
 my $r = through_trouble('terminated', sub { $pg->terminate_slot_user('s') or die 'nothing to terminate' }, 5);
 $r = through_trouble('fast restart', sub { restart('fast') }, 2);
-like($r->err, qr/the server has ended the stream|shutting down|lost the connection/, 'fast restart: the end is said');
+like($r->err, qr/the server has ended the stream|server closed the connection|terminating connection|shutting down|lost the connection/, 'fast restart: the end is said');
 $r = through_trouble('immediate restart', sub { restart('immediate') }, 2);
 like($r->err, qr/lost the connection|server closed the connection/, 'immediate restart: the loss is said');
 
