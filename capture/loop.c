@@ -741,7 +741,7 @@ static enum outcome take_turn(struct loop *l, usec_t *step, usec_t *settle_at)
     if (outcome == OUTCOME_OK)
         outcome = delivery_tend(d);
     if (outcome == OUTCOME_OK && l->now >= *settle_at) {
-        session_follow_timeline(l->s); /* without it the next run may complain: better than no end */
+        (void)session_follow_timeline(l->s); /* without it the next run may complain: better than no end */
         outcome = delivery_settle(d);
         *settle_at = l->now + *step;
         *step = *step * 2 < LAST_STEP_USEC ? *step * 2 : LAST_STEP_USEC;

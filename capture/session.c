@@ -717,6 +717,7 @@ void session_tell_slot(struct session *s)
         return;
     buf_init(&why, 256);
     log_keep_errors(&why);
+    catalog_disconnect(s->catalog); /* the server may have come back since */
     outcome = catalog_connection(s->catalog, &sql);
     if (outcome == OUTCOME_OK)
         outcome = slot_advance(sql, s->o->slot, s->delivery.recorded.lsn);

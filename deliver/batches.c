@@ -181,11 +181,10 @@ void batches_note(struct batches *bs, struct output *out, const struct relation 
         forget_table(s);
 }
 
-enum outcome batches_end(struct batches *bs, struct output *out)
+void batches_end(struct batches *bs, struct output *out)
 {
     spool_of(out)->ended = true;
     bs->generation++;
-    return OUTCOME_OK;
 }
 
 unsigned batches_generation(const struct batches *bs)
@@ -387,6 +386,8 @@ static char *describe_end(int status, bool whole)
 
 static enum outcome command_failed(struct batches *bs, bool whole)
 {
+    const usec_t ceiling = MAX_DELAY_SEC * USEC_PER_SEC;
+    const usec_t most = bs->o->retry_delay > ceiling ? bs->o->retry_delay : ceiling;
     char *how = describe_end(bs->command.status, whole);
     enum outcome outcome = OUTCOME_OK;
 
@@ -394,8 +395,8 @@ static enum outcome command_failed(struct batches *bs, bool whole)
         log_verbose("the command %s", how);
     } else if (bs->tries < bs->o->exec_retries) {
         bs->delay = bs->tries++ == 0 ? bs->o->retry_delay : bs->delay * 2;
-        if (bs->delay > MAX_DELAY_SEC * USEC_PER_SEC)
-            bs->delay = MAX_DELAY_SEC * USEC_PER_SEC;
+        if (bs->delay > most)
+            bs->delay = most;
         bs->retry_at = clock_ticks() + bs->delay;
         log_warning("the command %s: trying the batch again in %.3g seconds", how,
                     (double)bs->delay / (double)USEC_PER_SEC);

@@ -39,7 +39,7 @@ void batches_note(struct batches *bs, struct output *out, const struct relation 
                   const char *server, lsn_t lsn);
 
 /* Nothing more comes into that spool: its next record begins another one, in the same batch. */
-enum outcome batches_end(struct batches *bs, struct output *out);
+void batches_end(struct batches *bs, struct output *out);
 
 /* Changes whenever spools that were found before may not be good any more. */
 unsigned batches_generation(const struct batches *bs);
@@ -47,7 +47,10 @@ unsigned batches_generation(const struct batches *bs);
 /* So many records have been appended. */
 enum outcome batches_added(struct batches *bs, struct output *out, unsigned records);
 
-/* Everything appended so far is whole transactions, the last of them committed at lsn. */
+/*
+ * Everything appended so far is whole transactions, the last of them committed at lsn.  What fails is
+ * told by the next batches_tend(), as with batches_part().
+ */
 void batches_mark(struct batches *bs, lsn_t lsn);
 
 /* Everything appended so far is rows, which can be parted here. */

@@ -178,8 +178,10 @@ bool command_start(struct command *c, const char *text, int file,
     started = start_both(c, text, environment, ends);
     free_environment(environment, own);
     close(ends[1]);
-    if (!started)
-        close(ends[0]);
+    if (!started && c->unread >= 0) {
+        close(c->unread);
+        c->unread = -1;
+    }
     return started;
 }
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -29,14 +30,21 @@ static enum outcome end_line(const struct dead_letters *dl)
 
 enum outcome dead_letters_open(struct dead_letters *dl, const char *path)
 {
+    struct stat st;
+
     *dl = (struct dead_letters){.path = path, .fd = -1};
     if (!path)
         return OUTCOME_OK;
     buf_init(&dl->message, 8192);
     buf_init(&dl->reason, 1024);
-    dl->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+    dl->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
     if (dl->fd < 0)
         return failed(dl, "open");
+    if (fstat(dl->fd, &st) != 0)
+        return failed(dl, "examine");
+    dl->transient = !S_ISREG(st.st_mode);
+    if (dl->transient)
+        return OUTCOME_OK;
     if (!file_sync_folder(path))
         return failed(dl, "sync the folder of");
     return end_line(dl);
@@ -177,7 +185,7 @@ enum outcome dead_letters_add(struct dead_letters *dl, const struct dead_letter 
     if (!write_all(dl->fd, line.data, line.len))
         outcome = failed(dl, "write to");
     buf_release(&line);
-    dl->unsynced = true;
+    dl->unsynced = !dl->transient;
     dl->count++;
     return outcome;
 }

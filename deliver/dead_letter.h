@@ -15,6 +15,7 @@
 struct dead_letters {
     const char *path; /* NULL = there is no such file, and none of this is used */
     int fd;
+    bool transient; /* no regular file: nothing can be made durable */
     bool unsynced;
     uint64_t count;     /* written in this run */
     struct buf message; /* the one at hand: it is rewritten while it is decoded */

@@ -337,6 +337,8 @@ enum outcome delivery_begin(struct delivery *d, lsn_t lsn)
     d->emitted = entry.position;
     d->state.coverage.certain = false;
     d->ledger = (struct ledger){0}; /* of positions that were given up, if any */
+    d->shown = d->shown_whole = d->sent = 0;
+    replies_forget(&d->replies);
     accept(d, &entry);
     return save(d);
 }
@@ -346,6 +348,7 @@ static void note_boundary(struct delivery *d)
 {
     d->boundary = output_end(&d->output);
     ledger_add(&d->ledger, d->boundary, d->shown_whole, &d->emitted);
+    d->shown_whole = 0;
 }
 
 void delivery_mark(struct delivery *d, const struct position *position)
@@ -353,7 +356,9 @@ void delivery_mark(struct delivery *d, const struct position *position)
     struct container *c = d->output.container;
 
     d->emitted = *position;
-    d->shown_whole = d->shown;
+    if (d->shown > d->shown_whole)
+        d->shown_whole = d->shown;
+    d->shown = 0;
     if (d->files) {
         files_mark(d->files);
         d->boundary += files_owe(d->files);
@@ -363,7 +368,7 @@ void delivery_mark(struct delivery *d, const struct position *position)
     if (d->batches) {
         d->boundary = batches_last(d->batches);
         ledger_add(&d->ledger, d->boundary, 0, position);
-        batches_mark(d->batches, d->shown);
+        batches_mark(d->batches, d->sent);
         return;
     }
     if (c)
@@ -375,7 +380,7 @@ void delivery_mark(struct delivery *d, const struct position *position)
 void delivery_part(struct delivery *d)
 {
     if (d->batches)
-        batches_part(d->batches, d->shown);
+        batches_part(d->batches, d->sent);
 }
 
 /* Whole transactions first: what is behind them may have to be taken back. */
@@ -425,8 +430,10 @@ static enum outcome accept_files(struct delivery *d)
 static bool take_replied(struct delivery *d, struct ledger_entry *entry)
 {
     bool quiet = ledger_take(&d->ledger, d->accepted_end, LEDGER_ANY_LSN, entry);
+    bool highest = ledger_take(&d->ledger, d->replies.highest.taken, d->replies.highest.lsn, entry);
+    bool last = ledger_take(&d->ledger, d->replies.last.taken, d->replies.last.lsn, entry);
 
-    return ledger_take(&d->ledger, d->replies.taken, d->replies.lsn, entry) || quiet;
+    return quiet || highest || last;
 }
 
 static bool take_accepted(struct delivery *d, struct ledger_entry *entry)
@@ -457,7 +464,7 @@ enum outcome delivery_accept(struct delivery *d)
 /* What was replied before a line that is no reply is good. */
 static enum outcome take_replies(struct delivery *d)
 {
-    lsn_t sent = d->shown > d->emitted.lsn ? d->shown : d->emitted.lsn;
+    lsn_t sent = d->sent > d->emitted.lsn ? d->sent : d->emitted.lsn;
     enum outcome outcome = replies_read(&d->replies, &d->output, sent);
 
     if (outcome != OUTCOME_OK && delivery_accept(d) != OUTCOME_OK)
@@ -536,7 +543,10 @@ enum outcome delivery_begin_output(struct delivery *d, const struct relation *r,
 
 enum outcome delivery_end_output(struct delivery *d, struct output *out)
 {
-    return d->files ? files_end(d->files, out) : batches_end(d->batches, out);
+    if (d->files)
+        return files_end(d->files, out);
+    batches_end(d->batches, out);
+    return OUTCOME_OK;
 }
 
 unsigned delivery_generation(const struct delivery *d)
@@ -590,7 +600,7 @@ enum outcome delivery_empty_output(struct delivery *d)
         return outcome;
     d->ledger = (struct ledger){0};
     d->boundary = 0;
-    ledger_add(&d->ledger, 0, d->shown, &d->emitted);
+    ledger_add(&d->ledger, 0, 0, &d->emitted);
     return output_cut(&d->output, 0);
 }
 
@@ -664,6 +674,8 @@ enum outcome delivery_leave_pending(struct delivery *d)
 
     if (d->mode != ACK_DEFERRED || !d->base || nothing)
         return OUTCOME_OK;
+    if (dead_letters_sync(&d->dead) != OUTCOME_OK)
+        return OUTCOME_OUTPUT_FAILED;
     d->left_pending = true;
     return state_save_pending(&d->state, d->base, d->state_path);
 }

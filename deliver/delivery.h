@@ -43,8 +43,9 @@ struct delivery {
     uint64_t accepted_end;    /* its offset */
     struct position recorded; /* accepted and on record: the same, but for mode deferred */
     uint64_t boundary; /* offset behind the last whole transaction; with files: how many; the batch */
-    lsn_t shown;       /* the highest LSN that any record carries, */
-    lsn_t shown_whole; /* ... of whole transactions */
+    lsn_t shown;       /* the highest LSN that records carry since the last mark, */
+    lsn_t shown_whole; /* those before it that the ledger does not have yet, */
+    lsn_t sent;        /* and all of them */
     char *base;        /* mode deferred: text of the state file as it stays; NULL = none yet */
     bool left_pending; /* ... and that there is something for --ack */
     bool ending;       /* there will be no more records, */
@@ -88,6 +89,8 @@ static inline void delivery_show(struct delivery *d, lsn_t lsn)
 {
     if (lsn > d->shown)
         d->shown = lsn;
+    if (lsn > d->sent)
+        d->sent = lsn;
 }
 
 /* Everything appended so far makes whole transactions, up to that position. */

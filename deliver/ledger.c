@@ -5,13 +5,19 @@ static struct ledger_entry *entry(struct ledger *l, size_t i)
     return &l->entries[(l->first + i) % LEDGER_SIZE];
 }
 
-/* Drops every second entry, the last one never. */
+/* Drops every second entry, the last one never; what they show is the next one's to show. */
 static void thin_out(struct ledger *l)
 {
     size_t kept = 0;
 
-    for (size_t i = 1; i < l->count; i += 2)
-        *entry(l, kept++) = *entry(l, i);
+    for (size_t i = 1; i < l->count; i += 2) {
+        lsn_t before = entry(l, i - 1)->shown;
+
+        *entry(l, kept) = *entry(l, i);
+        if (before > entry(l, kept)->shown)
+            entry(l, kept)->shown = before;
+        kept++;
+    }
     if (l->count % 2 == 1)
         *entry(l, kept++) = *entry(l, l->count - 1);
     l->count = kept;

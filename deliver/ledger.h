@@ -14,7 +14,7 @@ enum { LEDGER_SIZE = 16384 };
 
 struct ledger_entry {
     uint64_t end; /* offset behind the last byte that belongs to it */
-    lsn_t shown;  /* the highest LSN that records before it carry */
+    lsn_t shown;  /* the highest LSN that records between the entry before and this one carry */
     struct position position;
 };
 
@@ -26,12 +26,15 @@ struct ledger {
 
 #define LEDGER_ANY_LSN UINT64_MAX
 
-/* Notes that everything up to offset `end`, whose records show LSNs up to `shown`, covers position. */
+/*
+ * Notes that everything up to offset `end` covers position; shown: see struct ledger_entry.  With no more
+ * than the last entry had, the position takes the place of that one's.
+ */
 void ledger_add(struct ledger *l, uint64_t end, lsn_t shown, const struct position *position);
 
 /*
- * Takes out all entries that `taken` bytes cover, and that show nothing beyond `shown`; *last is the
- * latest of them, if any (true).
+ * Takes out, from the oldest on, all entries that `taken` bytes cover and that show nothing beyond
+ * `shown`; *last is the latest of them, if any (true).
  */
 bool ledger_take(struct ledger *l, uint64_t taken, lsn_t shown, struct ledger_entry *last);
 

@@ -198,6 +198,21 @@ enum outcome output_open_spool(struct output *o)
     return OUTCOME_OK;
 }
 
+/* Shells leave writing ends of the pipe with us by other numbers: bash does, of > >(reader). */
+static void close_others(const struct output *o)
+{
+    enum { MOST = 1024 };
+    struct stat st;
+
+    for (int fd = STDERR_FILENO + 1; fd < MOST; fd++) {
+        int flags = fd == o->fd ? -1 : fcntl(fd, F_GETFL);
+
+        if (flags >= 0 && (flags & O_ACCMODE) == O_WRONLY && fstat(fd, &st) == 0 &&
+            S_ISFIFO(st.st_mode) && st.st_dev == o->device && st.st_ino == o->inode)
+            close(fd);
+    }
+}
+
 /* Standard output itself has to be closed, too, or its reader would see no end. */
 void output_hang_up(struct output *o)
 {
@@ -215,6 +230,7 @@ void output_hang_up(struct output *o)
     fd = open(link, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* to ask what is left in it */
     close(o->fd);
     o->fd = fd;
+    close_others(o);
     if (!o->opened) {
         fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (fd >= 0 && dup2(fd, STDOUT_FILENO) < 0)

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/lsn.h"
 
+enum { MOST_READS = 16 }; /* there is more to do than to read replies */
+
 /* ---- opening ---- */
 
 static enum outcome refuse(const char *name, const char *what)
@@ -56,6 +58,11 @@ enum outcome replies_open(struct replies *r, const struct options *o)
     return o->ack_file ? open_fifo(r, o->ack_file) : take_descriptor(r, o->ack_fd);
 }
 
+void replies_forget(struct replies *r)
+{
+    r->highest = r->last = (struct reply){0};
+}
+
 void replies_close(struct replies *r)
 {
     if (r->fd >= 0)
@@ -89,7 +96,6 @@ static enum outcome refuse_line(const struct replies *r, const char *line, const
     return OUTCOME_OUTPUT_FAILED;
 }
 
-/* Late ones, and those out of order, say nothing new. */
 static enum outcome take_line(struct replies *r, char *line, uint64_t taken, lsn_t sent)
 {
     lsn_t lsn;
@@ -105,10 +111,9 @@ static enum outcome take_line(struct replies *r, char *line, uint64_t taken, lsn
     if (lsn > sent)
         return refuse_line(r, line, "lies beyond all that this run has sent");
     r->count++;
-    if (lsn < r->lsn)
-        return OUTCOME_OK;
-    r->lsn = lsn;
-    r->taken = taken;
+    r->last = (struct reply){.lsn = lsn, .taken = taken};
+    if (lsn >= r->highest.lsn)
+        r->highest = r->last;
     return OUTCOME_OK;
 }
 
@@ -145,7 +150,7 @@ enum outcome replies_read(struct replies *r, const struct output *out, lsn_t sen
 {
     enum outcome outcome = OUTCOME_OK;
 
-    while (!r->ended && outcome == OUTCOME_OK && is_readable(r)) {
+    for (int i = 0; i < MOST_READS && !r->ended && outcome == OUTCOME_OK && is_readable(r); i++) {
         char bytes[4096];
         ssize_t n = read(r->fd, bytes, sizeof bytes);
 

@@ -17,6 +17,11 @@
 
 enum { REPLY_MAX = 64 }; /* bytes of a line */
 
+struct reply {
+    lsn_t lsn;      /* 0 = none */
+    uint64_t taken; /* the output's offset up to which the reader had taken it when it came */
+};
+
 struct replies {
     int fd;           /* -1 = none */
     bool endless;     /* a FIFO that is held open by us: it has no end */
@@ -24,20 +29,23 @@ struct replies {
     const char *name; /* for messages */
     char line[REPLY_MAX];
     size_t len;       /* of the line that has begun to come */
-    lsn_t lsn;        /* the highest that was replied, 0 = none; */
-    uint64_t taken;   /* the output's offset up to which the reader had taken it by then */
-    uint64_t count;   /* of replies */
+    struct reply highest; /* rows are ahead of the transactions that come next: so this one */
+    struct reply last;    /* ... and this one, which may be lower */
+    uint64_t count;       /* of replies */
 };
 
 /* Takes the descriptor of --ack-fd, or opens the FIFO of --ack-file. */
 enum outcome replies_open(struct replies *r, const struct options *o);
 
 /*
- * Reads what is there.  out: what the reader reads, which is asked how far that has got once a reply
+ * Reads what is there, a good deal at most.  out: what the reader reads, which is asked how far that has got once a reply
  * is there; sent: the highest LSN that has been told to the reader.  OUTCOME_OUTPUT_FAILED: a line
  * that is no reply, which is logged; those before it count.
  */
 enum outcome replies_read(struct replies *r, const struct output *out, lsn_t sent);
+
+/* Those so far say nothing of what comes. */
+void replies_forget(struct replies *r);
 
 void replies_close(struct replies *r);
 

@@ -188,6 +188,39 @@ static void test_shown(void)
     free(l);
 }
 
+/* Rows can carry a higher LSN than the transactions behind them: replies to those are lower. */
+static void test_shown_lower(void)
+{
+    struct ledger *l = new_ledger();
+    struct ledger_entry last = {0};
+    struct position position = at(50);
+
+    ledger_add(l, 100, 50, &position); /* rows */
+    position = at(55);
+    ledger_add(l, 200, 40, &position); /* a transaction */
+    ok(!ledger_take(l, 200, 40, &last), "the reply to what comes behind does not cover the rows");
+    ok(ledger_take(l, 100, 50, &last) && is_entry(&last, 100, 50), "... theirs does");
+    ok(ledger_take(l, 200, 40, &last) && is_entry(&last, 200, 55), "... and then it is good");
+    free(l);
+}
+
+/* What goes when there are too many is still to be replied to. */
+static void test_shown_thinned(void)
+{
+    struct ledger *l = new_ledger();
+    struct ledger_entry last = {0};
+
+    for (uint64_t i = 1; i <= LEDGER_SIZE + 1; i++) {
+        struct position position = at(i);
+
+        ledger_add(l, i, i % 2 ? 1000 + i : 1, &position);
+    }
+    ok(l->count <= LEDGER_SIZE / 2 + 1, "every second entry has gone");
+    ok(!ledger_take(l, 2, 1000, &last), "a reply that the first one was not covered by does not cover it");
+    ok(ledger_take(l, 2, 1001, &last) && last.end == 2, "... one that it was does");
+    free(l);
+}
+
 /* ---- against a list of everything, at random ---- */
 
 enum { PHASE = 5 * LEDGER_SIZE, OPERATIONS = 10 * PHASE };
@@ -310,6 +343,8 @@ int main(void)
     test_thinning();
     test_never_taken();
     test_shown();
+    test_shown_lower();
+    test_shown_thinned();
     test_random();
     return tap_done();
 }

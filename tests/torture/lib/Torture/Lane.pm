@@ -34,11 +34,15 @@ use Torture::Judge;
 # kB; the sanitizers need memory of their own
 our $MAX_RSS = 24 * 1024;
 our $MAX_GROWTH = 4 * 1024;    # from the first look at it to the last
-our $SANITIZED = do {
-    open my $fh, '<:raw', $Cdc::BINARY or die "could not open \"$Cdc::BINARY\": $!\n";
-    local $/;
-    <$fh> =~ /__asan_init/ ? 1 : 0;
-};
+
+sub is_sanitized () {
+    state $answer = do {
+        open my $fh, '<:raw', $Cdc::BINARY or die "could not open \"$Cdc::BINARY\": $!\n";
+        local $/;
+        <$fh> =~ /__asan_init/ ? 1 : 0;
+    };
+    return $answer;
+}
 
 sub new ($class, %opts) {
     my $self = bless {
@@ -183,13 +187,13 @@ sub _look_at_memory ($self) {
         $r->{samples}++;
     }
     $r->{max} = $peak if $peak > ($r->{max} // 0);
-    die "$self->{name}: cdcdump needs $peak kB of memory\n" if $peak > $MAX_RSS && !$SANITIZED;
+    die "$self->{name}: cdcdump needs $peak kB of memory\n" if $peak > $MAX_RSS && !is_sanitized();
 }
 
 # A program that has run for an hour needs what it needed in the beginning.
 sub check_memory ($self) {
     my ($first, $last) = @{ $self->{rss} }{qw(first last)};
-    die "$self->{name}: memory has grown from $first to $last kB\n" if $first && $last > $first + $MAX_GROWTH && !$SANITIZED;
+    die "$self->{name}: memory has grown from $first to $last kB\n" if $first && $last > $first + $MAX_GROWTH && !is_sanitized();
 }
 
 # ---- the state file ----
