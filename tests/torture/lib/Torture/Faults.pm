@@ -161,7 +161,8 @@ my %kinds = (
         weight => 2, lane => sub ($l) { $l->{faults} },
         choose => sub ($r, $l) {
             my @of = ([write => short => 1], [write => short => 100], [write => error => 'EINTR'], [recv => short => 1], [recv => error => 'EINTR'],
-                [poll => error => 'EINTR'], [fsync => delay => 0.3], [fdatasync => delay => 0.3], [poll => delay => 0.1], [rename => delay => 0.3]);
+                [poll => error => 'EINTR'], [fsync => delay => 0.3], [poll => delay => 0.1], [rename => delay => 0.3]);
+            push @of, [fdatasync => delay => 0.3] unless $l->is_pipe;    # which nobody syncs
             return (call => $of[$r->(scalar @of)], nth => 1 + int $r->(5));
         },
         begin => sub ($f, $w) { $f->{lane}->is_up && _arm($f, times => 5) },
