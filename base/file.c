@@ -9,6 +9,21 @@
 
 #include "base/log.h"
 
+bool file_write_all(int fd, const char *bytes, size_t n)
+{
+    while (n > 0) {
+        ssize_t written = write(fd, bytes, n);
+
+        if (written < 0 && errno != EINTR)
+            return false;
+        if (written > 0) {
+            bytes += written;
+            n -= (size_t)written;
+        }
+    }
+    return true;
+}
+
 bool file_sync_folder(const char *path)
 {
     char *copy = xstrdup(path);

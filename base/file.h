@@ -5,6 +5,7 @@
 #define BASE_FILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * Lets the process have as many descriptors as it is allowed to, and back: for programs that it
@@ -12,6 +13,9 @@
  */
 void file_raise_limit(void);
 void file_restore_limit(void);
+
+/* Writes all of it, waiting where that takes time; false when it cannot (errno is set). */
+bool file_write_all(int fd, const char *bytes, size_t n);
 
 /* Syncs the folder that holds path: a new or renamed file is durable only then (errno is set). */
 bool file_sync_folder(const char *path);

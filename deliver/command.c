@@ -84,21 +84,6 @@ _Noreturn static void become(const char *text, char *const *environment, int inp
     _exit(127);
 }
 
-static bool write_whole(int fd, const char *bytes, size_t n)
-{
-    while (n > 0) {
-        ssize_t written = write(fd, bytes, n);
-
-        if (written < 0 && errno != EINTR)
-            return false;
-        if (written > 0) {
-            bytes += written;
-            n -= (size_t)written;
-        }
-    }
-    return true;
-}
-
 /*
  * In the other child.  Everything but the two descriptors is closed: others may wait for their end.
  * What is meant for the command is not to end its input early: this ends when the input is whole, or
@@ -121,7 +106,7 @@ _Noreturn static void feed(int from, int to, pid_t group)
     while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) != 0) {
         if (n < 0 && errno == EINTR)
             continue;
-        if (n < 0 || !write_whole(STDOUT_FILENO, bytes, (size_t)n))
+        if (n < 0 || !file_write_all(STDOUT_FILENO, bytes, (size_t)n))
             _exit(1);
     }
     _exit(0);

@@ -148,21 +148,6 @@ static void add_line(const struct dead_letters *dl, const struct dead_letter *d,
     buf_add_str(b, "}\n");
 }
 
-static bool write_all(int fd, const char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t written = write(fd, p, n);
-
-        if (written < 0 && errno != EINTR)
-            return false;
-        if (written > 0) {
-            p += written;
-            n -= (size_t)written;
-        }
-    }
-    return true;
-}
-
 /* The first line of the reason is enough for the log. */
 static void warn(const struct dead_letters *dl, const struct dead_letter *d)
 {
@@ -182,7 +167,7 @@ enum outcome dead_letters_add(struct dead_letters *dl, const struct dead_letter 
     warn(dl, d);
     buf_init(&line, 1024);
     add_line(dl, d, &line);
-    if (!write_all(dl->fd, line.data, line.len))
+    if (!file_write_all(dl->fd, line.data, line.len))
         outcome = failed(dl, "write to");
     buf_release(&line);
     dl->unsynced = !dl->transient;

@@ -646,21 +646,6 @@ static char *text_with_pending(const struct state *s, const char *base)
     return checked_text(json);
 }
 
-static bool write_all(int fd, const char *text, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, text, len);
-
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0) {
-            text += n;
-            len -= (size_t)n;
-        }
-    }
-    return true;
-}
-
 static bool write_durably(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -669,7 +654,7 @@ static bool write_durably(const char *path, const char *text)
 
     if (fd < 0)
         return false;
-    good = write_all(fd, text, strlen(text)) && write_all(fd, "\n", 1) && fsync(fd) == 0;
+    good = file_write_all(fd, text, strlen(text)) && file_write_all(fd, "\n", 1) && fsync(fd) == 0;
     saved = errno;
     if (close(fd) != 0 && good)
         return false;
