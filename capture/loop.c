@@ -750,15 +750,11 @@ static enum outcome take_turn(struct loop *l, usec_t *step, usec_t *settle_at)
 }
 
 /* Whether the waiting is over, though not everything has been accepted. */
-static bool is_time_up(struct session *s, usec_t now, usec_t deadline)
+static bool is_time_up(const struct session *s, usec_t now, usec_t deadline)
 {
-    struct delivery *d = &s->delivery;
-
-    if (!d->batches)
-        return deadline ? now >= deadline : signals_stop();
-    if (signals_stop())
-        delivery_end(d, true);
-    return delivery_is_over(d);
+    if (s->delivery.batches)
+        return delivery_is_over(&s->delivery);
+    return deadline ? now >= deadline : signals_stop();
 }
 
 /* Until everything is accepted. */
@@ -775,6 +771,8 @@ static enum outcome drain_output(struct session *s, usec_t deadline)
 
         if (outcome != OUTCOME_OK || is_delivered(&s->delivery))
             return outcome;
+        if (signals_stop())
+            delivery_end(&s->delivery, true);
         if (is_time_up(s, l.now, deadline))
             return delivery_accept(&s->delivery);
         let_server_go(&l, since);

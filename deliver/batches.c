@@ -356,25 +356,6 @@ static void set_lsn(char text[24], lsn_t lsn)
     snprintf(text, 24, LSN_FMT, LSN_ARGS(lsn));
 }
 
-static enum outcome start(struct batches *bs)
-{
-    const struct spool *s = bs->running.list[bs->next];
-    char first[24], last[24];
-    const struct command_variable variables[NVARIABLES] = {
-        {"CDCDUMP_LSN", last},        {"CDCDUMP_FIRST_LSN", first}, {"CDCDUMP_SCHEMA", s->schema},
-        {"CDCDUMP_TABLE", s->table}, {"CDCDUMP_TOPIC", s->topic},
-    };
-
-    set_lsn(first, s->first);
-    set_lsn(last, bs->running.last);
-    bs->retry_at = 0;
-    log_verbose("running the command for the batch up to %s, %llu bytes", last,
-                (unsigned long long)s->boundary);
-    return command_start(&bs->command, bs->o->exec, s->output.fd, variables, NVARIABLES)
-               ? OUTCOME_OK
-               : OUTCOME_OUTPUT_FAILED;
-}
-
 static char *describe_end(int status, bool whole)
 {
     if (WIFSIGNALED(status))
@@ -384,11 +365,11 @@ static char *describe_end(int status, bool whole)
     return xstrdup(whole ? "has exited" : "has exited without reading all of its input");
 }
 
-static enum outcome command_failed(struct batches *bs, bool whole)
+/* A try has failed: there is another one in a while, or that was the last.  Takes how. */
+static enum outcome try_failed(struct batches *bs, char *how)
 {
     const usec_t ceiling = MAX_DELAY_SEC * USEC_PER_SEC;
     const usec_t most = bs->o->retry_delay > ceiling ? bs->o->retry_delay : ceiling;
-    char *how = describe_end(bs->command.status, whole);
     enum outcome outcome = OUTCOME_OK;
 
     if (bs->stopped) {
@@ -410,6 +391,25 @@ static enum outcome command_failed(struct batches *bs, bool whole)
     return outcome;
 }
 
+static enum outcome start(struct batches *bs)
+{
+    const struct spool *s = bs->running.list[bs->next];
+    char first[24], last[24];
+    const struct command_variable variables[NVARIABLES] = {
+        {"CDCDUMP_LSN", last},        {"CDCDUMP_FIRST_LSN", first}, {"CDCDUMP_SCHEMA", s->schema},
+        {"CDCDUMP_TABLE", s->table}, {"CDCDUMP_TOPIC", s->topic},
+    };
+
+    set_lsn(first, s->first);
+    set_lsn(last, bs->running.last);
+    bs->retry_at = 0;
+    log_verbose("running the command for the batch up to %s, %llu bytes", last,
+                (unsigned long long)s->boundary);
+    return command_start(&bs->command, bs->o->exec, s->output.fd, variables, NVARIABLES)
+               ? OUTCOME_OK
+               : try_failed(bs, xstrdup("could not be started"));
+}
+
 static enum outcome command_ended(struct batches *bs, uint64_t given, uint64_t unread)
 {
     bool whole = given == bs->running.list[bs->next]->boundary && unread == 0;
@@ -417,7 +417,7 @@ static enum outcome command_ended(struct batches *bs, uint64_t given, uint64_t u
     bs->ended++;
     bs->written += given;
     if (!whole || !WIFEXITED(bs->command.status) || WEXITSTATUS(bs->command.status) != 0)
-        return command_failed(bs, whole);
+        return try_failed(bs, describe_end(bs->command.status, whole));
     bs->tries = 0;
     bs->next++;
     return OUTCOME_OK;

@@ -114,7 +114,7 @@ _Noreturn static void feed(int from, int to, pid_t group)
 
 static bool fail(const char *doing)
 {
-    log_error("could not %s for the command: %m", doing);
+    log_warning("could not %s for the command: %m", doing);
     return false;
 }
 

@@ -32,7 +32,7 @@ struct command_variable {
 
 /*
  * Starts it with all of the file (borrowed until it has ended) as its input.  False when that is not
- * possible, which has been logged.
+ * possible now, which has been warned of.
  */
 bool command_start(struct command *c, const char *text, int file,
                    const struct command_variable *variables, size_t n);

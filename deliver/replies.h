@@ -38,9 +38,9 @@ struct replies {
 enum outcome replies_open(struct replies *r, const struct options *o);
 
 /*
- * Reads what is there, a good deal at most.  out: what the reader reads, which is asked how far that has got once a reply
- * is there; sent: the highest LSN that has been told to the reader.  OUTCOME_OUTPUT_FAILED: a line
- * that is no reply, which is logged; those before it count.
+ * Reads what is there, a good deal at most.  out: what the reader reads, which is asked how far that
+ * has got once a reply is there; sent: the highest LSN that has been told to the reader.
+ * OUTCOME_OUTPUT_FAILED: a line that is no reply, which is logged; those before it count.
  */
 enum outcome replies_read(struct replies *r, const struct output *out, lsn_t sent);
 
