@@ -146,7 +146,7 @@ clean:
 LONGEST     := tests/t/760_torture.t
 TESTS       ?= $(LONGEST) $(UNITS:%.c=build/sanitize/%) \
                $(filter-out $(LONGEST),$(sort $(wildcard tests/t/*.t)))
-PROVE_FLAGS ?= -j2
+PROVE_FLAGS ?= -j3
 
 check:
 	@tests/setup build server check
