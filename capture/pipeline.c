@@ -62,36 +62,13 @@ bool pipeline_at_boundary(const struct pipeline *p)
 
 /* ---- what cannot be given ---- */
 
-static bool has_dead_letters(const struct pipeline *p)
-{
-    return p->delivery->dead.path != NULL;
-}
-
-static void listen(struct pipeline *p)
-{
-    if (has_dead_letters(p))
-        dead_letters_listen(&p->delivery->dead);
-}
-
-/*
- * Behind listen() and what may fail.  True: the event has been left out, and *outcome is that of
- * doing so.
- */
-static bool leave_out(struct pipeline *p, enum outcome *outcome, const struct dead_letter *d)
-{
-    if (!has_dead_letters(p) || !dead_letters_heed(&p->delivery->dead, *outcome))
-        return false;
-    *outcome = dead_letters_add(&p->delivery->dead, d);
-    return true;
-}
-
-/* The same behind decoding: the next message can be read if this one was no more than a change. */
+/* Behind decoding: the next message can be read if this one was no more than a change. */
 static bool leave_out_message(struct pipeline *p, lsn_t lsn, enum outcome *outcome)
 {
     struct dead_letters *dead = &p->delivery->dead;
     struct transaction *t = &p->decoder->transaction;
 
-    if (!has_dead_letters(p) || !dead_letters_heed(dead, *outcome))
+    if (!dead_letters_heed(dead, *outcome))
         return false;
     if (!p->decoder->in_change) {
         dead_letters_give_up(dead);
@@ -106,31 +83,6 @@ static bool leave_out_message(struct pipeline *p, lsn_t lsn, enum outcome *outco
                                                                 .xid = t->xid,
                                                                 .seq = p->seq});
     return true;
-}
-
-/* A row as a line of COPY's text format. */
-static void keep_row(struct pipeline *p, const struct relation *r, const struct value *row)
-{
-    static const char plain[] = "\t\n\r\\", letters[] = "tnr\\";
-    struct buf line;
-
-    buf_init(&line, 256);
-    for (int i = 0; i < r->ncolumns; i++) {
-        if (i > 0)
-            buf_add_char(&line, '\t');
-        if (row[i].kind != VALUE_TEXT && row[i].kind != VALUE_BINARY)
-            buf_add_str(&line, "\\N");
-        else
-            for (uint32_t k = 0; k < row[i].len; k++) {
-                const char *special = memchr(plain, row[i].data[k], sizeof plain - 1);
-
-                if (special)
-                    buf_add_char(&line, '\\');
-                buf_add_char(&line, special ? letters[special - plain] : row[i].data[k]);
-            }
-    }
-    dead_letters_keep(&p->delivery->dead, line.data, line.len);
-    buf_release(&line);
 }
 
 /* ---- records ---- */
@@ -231,9 +183,9 @@ static enum outcome emit(struct pipeline *p, const struct transaction *t, struct
     outcome = placing_find(&p->placing, PLACING_CHANGE, c->relation, c->lsn, &out);
     if (outcome != OUTCOME_OK)
         return outcome;
-    listen(p);
+    dead_letters_listen(&p->delivery->dead);
     outcome = encoder_change(p->encoder, t, c, output_buffer(out));
-    if (leave_out(p, &outcome, &(struct dead_letter){.lsn = c->lsn,
+    if (dead_letters_take(&p->delivery->dead, &outcome, &(struct dead_letter){.lsn = c->lsn,
                                                      .commit_lsn = t->commit_lsn,
                                                      .xid = t->xid,
                                                      .seq = c->seq,
@@ -620,9 +572,9 @@ static enum outcome give_message(struct pipeline *p, const struct transaction *t
 
     if (outcome != OUTCOME_OK)
         return outcome;
-    listen(p);
+    dead_letters_listen(&p->delivery->dead);
     outcome = encoder_message(p->encoder, t, m, output_buffer(out));
-    if (leave_out(p, &outcome, &(struct dead_letter){.lsn = m->lsn,
+    if (dead_letters_take(&p->delivery->dead, &outcome, &(struct dead_letter){.lsn = m->lsn,
                                                      .commit_lsn = t ? t->commit_lsn : 0,
                                                      .xid = t ? t->xid : 0,
                                                      .seq = m->seq}) ||
@@ -798,7 +750,7 @@ enum outcome pipeline_go_on(struct pipeline *p, usec_t ticks)
     while (outcome == OUTCOME_OK && !over) {
         struct event e;
 
-        listen(p);
+        dead_letters_listen(&p->delivery->dead);
         outcome = decoder_next(p->decoder, &e);
         if (leave_out_message(p, e.lsn, &outcome))
             return outcome;
@@ -819,9 +771,8 @@ enum outcome pipeline_take(struct pipeline *p, const struct stream_message *m, u
     if (m->kind == STREAM_KEEPALIVE)
         return on_keepalive(p, m, ticks);
     p->kept_alive = 0;
-    if (has_dead_letters(p))
-        dead_letters_keep(&p->delivery->dead, m->payload, m->len);
-    listen(p);
+    dead_letters_keep(&p->delivery->dead, m->payload, m->len);
+    dead_letters_listen(&p->delivery->dead);
     outcome = decoder_take(p->decoder, m->lsn, m->payload, m->len, &e);
     if (leave_out_message(p, m->lsn, &outcome) || outcome != OUTCOME_OK)
         return outcome;
@@ -871,11 +822,11 @@ enum outcome pipeline_row(struct pipeline *p, const struct relation *r, const st
     outcome = placing_find(&p->placing, PLACING_ROW, r, p->rows_lsn, &out);
     if (outcome != OUTCOME_OK)
         return outcome;
-    listen(p);
+    dead_letters_listen(&p->delivery->dead);
     outcome = encoder_row(p->encoder, r, row, mark, output_buffer(out));
-    if (has_dead_letters(p) && outcome != OUTCOME_OK)
-        keep_row(p, r, row);
-    if (leave_out(p, &outcome, &(struct dead_letter){.lsn = p->rows_lsn, .relation = r}) ||
+    if (outcome != OUTCOME_OK)
+        dead_letters_keep_row(&p->delivery->dead, r, row);
+    if (dead_letters_take(&p->delivery->dead, &outcome, &(struct dead_letter){.lsn = p->rows_lsn, .relation = r}) ||
         outcome != OUTCOME_OK)
         return outcome;
     p->records++;

@@ -63,15 +63,48 @@ void dead_letters_close(struct dead_letters *dl)
 
 void dead_letters_keep(struct dead_letters *dl, const char *bytes, size_t len)
 {
+    if (!dl->path)
+        return;
     dl->message.len = 0;
     buf_shrink(&dl->message, 1024 * 1024);
     buf_add(&dl->message, bytes, len);
+}
+
+/* A row as a line of COPY's text format. */
+static void add_row(struct buf *b, const struct relation *r, const struct value *row)
+{
+    static const char plain[] = "\t\n\r\\", letters[] = "tnr\\";
+
+    for (int i = 0; i < r->ncolumns; i++) {
+        if (i > 0)
+            buf_add_char(b, '\t');
+        if (row[i].kind != VALUE_TEXT && row[i].kind != VALUE_BINARY)
+            buf_add_str(b, "\\N");
+        else
+            for (uint32_t k = 0; k < row[i].len; k++) {
+                const char *special = memchr(plain, row[i].data[k], sizeof plain - 1);
+
+                if (special)
+                    buf_add_char(b, '\\');
+                buf_add_char(b, special ? letters[special - plain] : row[i].data[k]);
+            }
+    }
+}
+
+void dead_letters_keep_row(struct dead_letters *dl, const struct relation *r, const struct value *row)
+{
+    if (!dl->path)
+        return;
+    dl->message.len = 0;
+    add_row(&dl->message, r, row);
 }
 
 /* ---- the reason ---- */
 
 void dead_letters_listen(struct dead_letters *dl)
 {
+    if (!dl->path)
+        return;
     dl->reason.len = 0;
     log_keep_errors(&dl->reason);
 }
@@ -86,6 +119,8 @@ bool dead_letters_heed(struct dead_letters *dl, enum outcome outcome)
 {
     bool concerns = outcome == OUTCOME_FAILED || outcome == OUTCOME_MISUSED;
 
+    if (!dl->path)
+        return false;
     log_keep_errors(NULL);
     if (!concerns && dl->reason.len > 0)
         dead_letters_give_up(dl);
@@ -173,6 +208,14 @@ enum outcome dead_letters_add(struct dead_letters *dl, const struct dead_letter 
     dl->unsynced = !dl->transient;
     dl->count++;
     return outcome;
+}
+
+bool dead_letters_take(struct dead_letters *dl, enum outcome *outcome, const struct dead_letter *d)
+{
+    if (!dead_letters_heed(dl, *outcome))
+        return false;
+    *outcome = dead_letters_add(dl, d);
+    return true;
 }
 
 enum outcome dead_letters_sync(struct dead_letters *dl)

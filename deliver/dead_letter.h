@@ -13,7 +13,7 @@
 #include "cdcdump.h"
 
 struct dead_letters {
-    const char *path; /* NULL = there is no such file, and none of this is used */
+    const char *path; /* NULL = there is no such file, and none of this does anything */
     int fd;
     bool transient; /* no regular file: nothing can be made durable */
     bool unsynced;
@@ -36,6 +36,7 @@ enum outcome dead_letters_open(struct dead_letters *dl, const char *path);
 
 /* Keeps the bytes that dead_letters_add() will write. */
 void dead_letters_keep(struct dead_letters *dl, const char *bytes, size_t len);
+void dead_letters_keep_row(struct dead_letters *dl, const struct relation *r, const struct value *row);
 
 /* Errors are kept as the reason from now on, and not printed; until dead_letters_heed(). */
 void dead_letters_listen(struct dead_letters *dl);
@@ -51,6 +52,12 @@ void dead_letters_give_up(struct dead_letters *dl);
 
 /* Writes one. */
 enum outcome dead_letters_add(struct dead_letters *dl, const struct dead_letter *d);
+
+/*
+ * dead_letters_heed() and dead_letters_add() in one.  True: the event has been left out, and *outcome is
+ * that of doing so.
+ */
+bool dead_letters_take(struct dead_letters *dl, enum outcome *outcome, const struct dead_letter *d);
 
 enum outcome dead_letters_sync(struct dead_letters *dl);
 void dead_letters_close(struct dead_letters *dl);
