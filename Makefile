@@ -21,7 +21,7 @@ CFLAGS  ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 PKGS       := libpq libcjson zlib libzstd snappy
 
-DIRS    := base cli source binary decode snapshot encode deliver capture
+DIRS    := base cli source binary decode snapshot encode deliver capture actions
 SOURCES := cdcdump.c $(sort $(wildcard $(DIRS:%=%/*.c)))
 HEADERS := $(wildcard *.h $(DIRS:%=%/*.h))
 UNITS   := $(sort $(wildcard tests/unit/*_test.c))

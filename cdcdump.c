@@ -9,6 +9,10 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "actions/check.h"
+#include "actions/list_slots.h"
+#include "actions/make_slot.h"
+#include "actions/peek.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "capture/acknowledge.h"
@@ -67,6 +71,27 @@ static enum exit_status exit_status(enum outcome outcome)
     return EXIT_FAILED;
 }
 
+static enum outcome run(const struct options *o)
+{
+    switch (o->action) {
+    case ACTION_CAPTURE:
+        break;
+    case ACTION_ACK:
+        return acknowledge_run(o);
+    case ACTION_LIST_SLOTS:
+        return list_slots_run(o);
+    case ACTION_PEEK:
+        return peek_run(o);
+    case ACTION_CHECK:
+        return check_run(o);
+    case ACTION_CREATE_SLOT:
+        return make_slot_create(o);
+    case ACTION_DROP_SLOT:
+        return make_slot_drop(o);
+    }
+    return capture_run(o);
+}
+
 int main(int argc, char **argv)
 {
     static struct options o; /* its strings live as long as the process */
@@ -91,5 +116,5 @@ int main(int argc, char **argv)
         signals_watch_children();
     /* pauses of 50 µs are meant as such: the kernel's default slack is as much again */
     prctl(PR_SET_TIMERSLACK, 1000ul);
-    return (int)exit_status(o.action == ACTION_ACK ? acknowledge_run(&o) : capture_run(&o));
+    return (int)exit_status(run(&o));
 }

@@ -13,6 +13,8 @@
 
 enum log_level { LOG_QUIET, LOG_NORMAL, LOG_VERBOSE };
 
+enum log_format { LOG_TEXT, LOG_JSON };
+
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 

@@ -10,288 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lsn.h"
-
-/* A word that an option allows, and what it stands for.  Ends with a NULL name. */
-struct choice {
-    const char *name;
-    int value;
-};
-
-enum kind {
-    KIND_FLAG,    /* bool */
-    KIND_STRING,  /* const char * */
-    KIND_LIST,    /* struct string_list */
-    KIND_CHOICE,  /* int-sized enum, by words */
-    KIND_COUNT,   /* uint64_t */
-    KIND_SECONDS, /* usec_t; fractions are fine */
-    KIND_LSN,     /* lsn_t */
-    KIND_UNTIL,   /* struct until */
-    KIND_OPS,     /* unsigned: letters -> SKIP_* bits */
-    KIND_SET,     /* int-sized enum: no argument, sets choices[0].value */
-    KIND_HELP,
-    KIND_VERSION,
-    KIND_GROUP, /* no option: a heading of --help */
-    KIND_LATER, /* not there yet, and not to be taken for the beginning of another one */
-};
-
-struct option_row {
-    char letter; /* 0 = none */
-    const char *name;
-    enum kind kind;
-    size_t offset;           /* of the member of struct options */
-    const struct choice *choices;
-    const char *what;        /* what the value is called, in messages */
-    const char *placeholder; /* what the value is called, in --help */
-    const char *help;
-};
-
-static const struct choice modes[] = {
-    {"initial", MODE_INITIAL},
-    {"latest-offset", MODE_LATEST_OFFSET},
-    {"never", MODE_NEVER},
-    {"no_data", MODE_NEVER},
-    {"schema_only", MODE_NEVER},
-    {"committed-offset", MODE_COMMITTED_OFFSET},
-    {"schema_only_recovery", MODE_COMMITTED_OFFSET},
-    {"recovery", MODE_COMMITTED_OFFSET},
-    {"snapshot", MODE_SNAPSHOT},
-    {"initial_only", MODE_INITIAL_ONLY},
-    {"when_needed", MODE_WHEN_NEEDED},
-    {"always", MODE_ALWAYS},
-    {NULL, 0},
-};
-
-static const struct choice plugins[] = {
-    {"pgoutput", PLUGIN_PGOUTPUT},
-    {"wal2json", PLUGIN_WAL2JSON},
-    {"wal2json_rds", PLUGIN_WAL2JSON_RDS},
-    {"wal2json_streaming", PLUGIN_WAL2JSON_STREAMING},
-    {"wal2json_rds_streaming", PLUGIN_WAL2JSON_RDS_STREAMING},
-    {"decoderbufs", PLUGIN_DECODERBUFS},
-    {"test_decoding", PLUGIN_TEST_DECODING},
-    {NULL, 0},
-};
-
-static const struct choice formats[] = {
-    {"ndjson", FORMAT_NDJSON},
-    {"csv", FORMAT_CSV},
-    {"avro", FORMAT_AVRO},
-    {NULL, 0},
-};
-
-static const struct choice codecs[] = {
-    {"null", CODEC_NULL},
-    {"deflate", CODEC_DEFLATE},
-    {"zstandard", CODEC_ZSTANDARD},
-    {"snappy", CODEC_SNAPPY},
-    {NULL, 0},
-};
-
-static const struct choice profiles[] = {
-    {"readable", TYPES_READABLE},
-    {"debezium", TYPES_DEBEZIUM},
-    {NULL, 0},
-};
-
-
-static const struct choice envelopes[] = {
-    {"debezium", ENVELOPE_DEBEZIUM},
-    {"debezium-0.9", ENVELOPE_DEBEZIUM_09},
-    {"flink", ENVELOPE_FLINK},
-    {"plain", ENVELOPE_PLAIN},
-    {NULL, 0},
-};
-
-static const struct choice changelog_modes[] = {
-    {"all", CHANGELOG_ALL},
-    {"upsert", CHANGELOG_UPSERT},
-    {NULL, 0},
-};
-
-static const struct choice publication_modes[] = {
-    {"filtered", PUBLICATION_FILTERED},
-    {"all-tables", PUBLICATION_ALL_TABLES},
-    {"existing", PUBLICATION_EXISTING},
-    {NULL, 0},
-};
-
-static const struct choice snapshot_modes[] = {
-    {"consistent", SNAPSHOT_CONSISTENT},
-    {"incremental", SNAPSHOT_INCREMENTAL},
-    {NULL, 0},
-};
-
-static const struct choice ack_modes[] = {
-    {"written", ACK_WRITTEN},
-    {"read", ACK_READ},
-    {"reply", ACK_REPLY},
-    {"deferred", ACK_DEFERRED},
-    {NULL, 0},
-};
-
-static const struct choice action_ack[] = {{"", ACTION_ACK}, {NULL, 0}};
-static const struct choice prompt_always[] = {{"", PROMPT_ALWAYS}, {NULL, 0}};
-static const struct choice prompt_never[] = {{"", PROMPT_NEVER}, {NULL, 0}};
-
-#define AT(member) offsetof(struct parsed, member)
-#define GROUP(title) {0, NULL, KIND_GROUP, 0, NULL, NULL, NULL, title}
-
-/* clang-format off */
-static const struct option_row rows[] = {
-    GROUP("Instead of a capture"),
-    {0, "ack", KIND_SET, AT(o.action), action_ack, NULL, NULL, "acknowledge what a run with --ack-mode=deferred has left pending in the state file"},
-    GROUP("Connection options"),
-    {'d', "dbname", KIND_STRING, AT(o.dbname), NULL, NULL, "DBNAME", "database, conninfo string or URI"},
-    {'h', "host", KIND_STRING, AT(o.host), NULL, NULL, "HOST", "server host or socket directory"},
-    {'p', "port", KIND_STRING, AT(o.port), NULL, NULL, "PORT", "server port"},
-    {'U', "username", KIND_STRING, AT(o.user), NULL, NULL, "NAME", "role, with the REPLICATION attribute"},
-    {'w', "no-password", KIND_SET, AT(o.prompt), prompt_never, NULL, NULL, "never ask for a password"},
-    {'W', "password", KIND_SET, AT(o.prompt), prompt_always, NULL, NULL, "ask for a password first"},
-    GROUP("What to capture"),
-    {'S', "slot", KIND_STRING, AT(o.slot), NULL, NULL, "NAME", "replication slot; created when missing"},
-    {'P', "plugin", KIND_CHOICE, AT(o.plugin), plugins, "plugin", "NAME", "decoding plugin: pgoutput, wal2json, wal2json_rds, wal2json_streaming, wal2json_rds_streaming, decoderbufs, test_decoding; default the slot's own, pgoutput for a new one"},
-    {'m', "startup-mode", KIND_CHOICE, AT(o.mode), modes, "startup mode", "MODE", "what to begin with without a state file: initial (default), latest-offset, never, committed-offset, snapshot, initial_only, when_needed, always"},
-    {'n', "schema", KIND_LIST, AT(o.schemas), NULL, NULL, "REGEX", "capture these schemas (repeatable)"},
-    {'N', "exclude-schema", KIND_LIST, AT(o.exclude_schemas), NULL, NULL, "REGEX", "leave these schemas out"},
-    {'t', "table", KIND_LIST, AT(o.tables), NULL, NULL, "REGEX", "capture these tables, by name or schema.name"},
-    {'T', "exclude-table", KIND_LIST, AT(o.exclude_tables), NULL, NULL, "REGEX", "leave these tables out"},
-    {0, "exclude-column", KIND_LIST, AT(o.exclude_columns), NULL, NULL, "REGEX", "leave out columns, by schema.table.column"},
-    {0, "publication", KIND_STRING, AT(o.publication), NULL, NULL, "NAME", "publication; default cdcdump_SLOT"},
-    {0, "publication-mode", KIND_CHOICE, AT(o.publication_mode), publication_modes, "publication mode", "MODE", "filtered (default), all-tables, existing"},
-    {0, "replica-identity", KIND_STRING, AT(o.replica_identity), NULL, NULL, "WHAT", "set it on captured tables: keep (default), full, default, nothing, index:NAME"},
-    {'o', "option", KIND_LIST, AT(o.plugin_options), NULL, NULL, "NAME[=VALUE]", "option for the plugin, such as binary or origin (pgoutput)"},
-    {0, "temporary-slot", KIND_FLAG, AT(o.temporary_slot), NULL, NULL, NULL, "the slot lives as long as the connection"},
-    {0, "drop-slot", KIND_LATER, 0, NULL, NULL, NULL, NULL},
-    {0, "drop-slot-on-stop", KIND_FLAG, AT(o.drop_slot_on_stop), NULL, NULL, NULL, "drop slot and state at a regular end"},
-    {0, "failover", KIND_FLAG, AT(o.failover), NULL, NULL, NULL, "create the slot as a failover slot (17+)"},
-    {0, "two-phase", KIND_FLAG, AT(o.two_phase), NULL, NULL, NULL, "prepared transactions at PREPARE (15+); with --transactions"},
-    GROUP("Rows (startup modes that read them)"),
-    {0, "snapshot", KIND_CHOICE, AT(o.snapshot), snapshot_modes, "snapshot mode", "MODE", "consistent (default): all tables as of one point; incremental: chunk by chunk beside the stream"},
-    {'j', "jobs", KIND_COUNT, AT(o.jobs), NULL, "number of jobs", "N", "connections that read rows (consistent; default 1)"},
-    {0, "chunk-size", KIND_COUNT, AT(o.chunk_size), NULL, "chunk size", "ROWS", "rows of a chunk (incremental; default 8192)"},
-    {0, "chunk-key", KIND_STRING, AT(o.chunk_key), NULL, NULL, "COLUMN", "read chunks in the order of this column (13+)"},
-    {0, "snapshot-query", KIND_LIST, AT(o.snapshot_queries), NULL, NULL, "TABLE=SELECT", "read the rows of TABLE (schema.table) by this query"},
-    GROUP("Records"),
-    {'F', "format", KIND_CHOICE, AT(o.format), formats, "format", "FORMAT", "ndjson (default), csv, avro"},
-    {0, "codec", KIND_CHOICE, AT(o.codec), codecs, "codec", "CODEC", "of Avro files: null, deflate (default), zstandard, snappy"},
-    {'e', "envelope", KIND_CHOICE, AT(o.envelope), envelopes, "envelope", "SHAPE", "debezium (default), debezium-0.9, flink (default of csv), plain"},
-    {0, "changelog-mode", KIND_CHOICE, AT(o.changelog), changelog_modes, "changelog mode", "MODE", "flink: all (default: updates with their old row), upsert"},
-    {0, "types", KIND_CHOICE, AT(o.handling.profile), profiles, "types profile", "PROFILE", "how values are written: readable (default), debezium"},
-    {0, "set", KIND_LIST, AT(settings), NULL, NULL, "NAME=VALUE", "a single rule for values by its Debezium name, such as decimal.handling.mode=double"},
-    {0, "server-name", KIND_STRING, AT(o.server_name), NULL, NULL, "NAME", "source.name; default the database's name"},
-    {'K', "key-delimiter", KIND_STRING, AT(key_delimiter), NULL, NULL, "STR", "write KEY STR VALUE, as kcat -K reads it"},
-    {0, "tombstones", KIND_FLAG, AT(o.tombstones), NULL, NULL, NULL, "with -K: an empty value after each delete"},
-    {0, "transactions", KIND_FLAG, AT(o.transactions), NULL, NULL, NULL, "records for BEGIN and END"},
-    {0, "schema-events", KIND_FLAG, AT(o.schema_events), NULL, NULL, NULL, "records for a table's columns"},
-    {0, "messages", KIND_FLAG, AT(o.messages), NULL, NULL, NULL, "records for pg_logical_emit_message (14+)"},
-    {0, "heartbeat", KIND_SECONDS, AT(o.heartbeat), NULL, "heartbeat", "SECONDS", "a record every so often"},
-    {0, "skip-ops", KIND_OPS, AT(o.skip_ops), NULL, NULL, "OPS", "leave out operations: letters of cudtm"},
-    GROUP("Output and position"),
-    {'f', "file", KIND_STRING, AT(o.file), NULL, NULL, "FILE", "write there instead of to standard output; with {schema}, {table}, {topic}, {lsn}, {date}: a file for each table"},
-    {0, "rotate", KIND_STRING, AT(rotate), NULL, NULL, "SIZE|SECONDS", "begin another file when one has that size (10MB) or age"},
-    {0, "state", KIND_STRING, AT(o.state_file), NULL, NULL, "FILE", "remember position and rows read, and go on from there"},
-    {0, "ack-mode", KIND_CHOICE, AT(o.ack_mode), ack_modes, "ack mode", "MODE", "when a transaction is accepted: written (files), read (pipes), reply, deferred; default by output"},
-    {0, "ack-fd", KIND_STRING, AT(ack_fd), NULL, NULL, "N", "reply: read acknowledged LSNs, a line each, from this descriptor"},
-    {0, "ack-file", KIND_STRING, AT(o.ack_file), NULL, NULL, "FIFO", "reply: read them from this FIFO"},
-    {0, "exec", KIND_STRING, AT(o.exec), NULL, NULL, "COMMAND", "output goes to the standard input of COMMAND, batch after batch"},
-    {0, "batch-rows", KIND_COUNT, AT(o.batch_rows), NULL, "number of records", "N", "end a batch after N records (default 10000)"},
-    {0, "batch-seconds", KIND_SECONDS, AT(o.batch_time), NULL, "batch time", "SECONDS", "end a batch after so long (default 5)"},
-    {0, "per-table", KIND_FLAG, AT(per_table), NULL, NULL, NULL, "run COMMAND for each table of a batch"},
-    {0, "exec-retries", KIND_COUNT, AT(o.exec_retries), NULL, "number of tries", "N", "try a batch again that often (default 2)"},
-    {0, "dead-letter", KIND_STRING, AT(o.dead_letter), NULL, NULL, "FILE", "put there what cannot be decoded or encoded, and go on"},
-    {0, "stall-timeout", KIND_SECONDS, AT(o.stall_timeout), NULL, "stall timeout", "SECONDS", "let go of the server when the reader stands still"},
-    {'I', "startpos", KIND_LSN, AT(o.start_lsn), NULL, "start position", "LSN", "start elsewhere"},
-    {0, "force", KIND_FLAG, AT(o.force), NULL, NULL, NULL, "let -I skip unread changes"},
-    GROUP("When to end (at a transaction boundary)"),
-    {'E', "until", KIND_UNTIL, AT(o.until), NULL, NULL, "LSN|now|TIME", "after the last transaction up to there"},
-    {0, "count", KIND_COUNT, AT(o.count), NULL, "count", "N", "after N records"},
-    {0, "idle-exit", KIND_SECONDS, AT(o.idle_exit), NULL, "idle time", "SECONDS", "when no change came for so long"},
-    {0, "max-time", KIND_SECONDS, AT(o.max_time), NULL, "maximum time", "SECONDS", "after so long"},
-    GROUP("Other"),
-    {0, "retries", KIND_COUNT, AT(o.retries), NULL, "number of retries", "N", "for a server that is away; default endless once connected"},
-    {0, "retry-delay", KIND_SECONDS, AT(o.retry_delay), NULL, "retry delay", "SECONDS", "first delay (default 1), doubling up to 30"},
-    {0, "status-interval", KIND_SECONDS, AT(o.status_interval), NULL, "status interval", "SECONDS", "feedback to the server (default 10)"},
-    {0, "progress", KIND_FLAG, AT(o.progress), NULL, NULL, NULL, "show how far a snapshot is (default on a terminal)"},
-    {0, "stats", KIND_SECONDS, AT(o.stats), NULL, "statistics interval", "SECONDS", "report that often on standard error"},
-    {'v', "verbose", KIND_FLAG, AT(verbose), NULL, NULL, NULL, "say more on standard error"},
-    {'q', "quiet", KIND_FLAG, AT(quiet), NULL, NULL, NULL, "say errors only"},
-    {0, "help", KIND_HELP, 0, NULL, NULL, NULL, "this text"},
-    {'V', "version", KIND_VERSION, 0, NULL, NULL, NULL, "the version"},
-};
-/* clang-format on */
-
-enum { NROWS = sizeof rows / sizeof rows[0] };
-
-/* ---- --help ---- */
-
-enum { HELP_COLUMN = 30, HELP_WIDTH = 79 };
-
-/* Prints text from HELP_COLUMN on, broken between words. */
-static void print_wrapped(const char *text, size_t column)
-{
-    if (column + 1 > HELP_COLUMN) {
-        putchar('\n');
-        column = 0;
-    }
-    for (; column < HELP_COLUMN; column++)
-        putchar(' ');
-    while (*text) {
-        size_t word = strcspn(text, " ");
-
-        if (column > HELP_COLUMN && column + 1 + word > HELP_WIDTH) {
-            printf("\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
-        }
-        if (column > HELP_COLUMN) {
-            putchar(' ');
-            column++;
-        }
-        fwrite(text, 1, word, stdout);
-        column += word;
-        text += word + (text[word] == ' ');
-    }
-    putchar('\n');
-}
-
-static void print_row_help(const struct option_row *row)
-{
-    int column;
-
-    if (row->kind == KIND_LATER)
-        return;
-    if (row->kind == KIND_GROUP) {
-        printf("\n%s:\n", row->help);
-        return;
-    }
-    column = row->letter ? printf("  -%c, ", row->letter) : printf("      ");
-    column += printf("--%s", row->name);
-    if (row->placeholder)
-        column += printf("=%s", row->placeholder);
-    print_wrapped(row->help, (size_t)column);
-}
-
-static void print_help(void)
-{
-    printf("cdcdump writes the rows and changes of PostgreSQL tables to standard output.\n\n"
-           "Usage:\n  cdcdump [OPTION]... [DBNAME | CONNINFO | URI]\n");
-    for (int i = 0; i < NROWS; i++)
-        print_row_help(&rows[i]);
-    printf("\nExit status: 0 done, 1 other failure, 2 something to change, 3 try again later,\n"
-           "4 position lost, 5 output failed, 6 columns changed.  See cdcdump(1).\n");
-}
-
-/* Help that could not be written is a failure like any other output that could not. */
-static enum options_result print_about(enum kind kind)
-{
-    if (kind == KIND_HELP)
-        print_help();
-    else
-        puts("cdcdump " CDCDUMP_VERSION);
-    if (fflush(stdout) == 0 && !ferror(stdout))
-        return OPTIONS_DONE;
-    log_error("could not write to standard output: %m");
-    return OPTIONS_BAD;
-}
+#include "cli/config.h"
+#include "cli/help.h"
+#include "cli/option_table.h"
 
 /* ---- values ---- */
 
@@ -433,9 +154,6 @@ static bool set_value(const struct option_row *row, struct parsed *p, const char
     case KIND_SET:
         *(int *)to = row->choices[0].value;
         return true;
-    case KIND_LATER:
-        log_error("option \"--%s\" is not supported yet", row->name);
-        break;
     case KIND_HELP:
     case KIND_VERSION:
     case KIND_GROUP:
@@ -446,18 +164,26 @@ static bool set_value(const struct option_row *row, struct parsed *p, const char
 
 /* ---- the command line ---- */
 
+enum { MOST_OPTIONS = 128 };
+
+/* Which options the command line has. */
+struct given {
+    bool rows[MOST_OPTIONS];
+};
+
 /* getopt_long's view of the table; val is the row's number + 256 so that it is never a letter. */
 static void build_getopt(struct option *longs, char *shorts)
 {
     *shorts++ = ':'; /* tell a missing value from an unknown option */
-    for (int i = 0; i < NROWS; i++) {
-        int has_arg = rows[i].placeholder ? required_argument : no_argument;
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_rows[i];
+        int has_arg = row->placeholder ? required_argument : no_argument;
 
-        if (rows[i].kind == KIND_GROUP)
+        if (row->kind == KIND_GROUP)
             continue;
-        *longs++ = (struct option){rows[i].name, has_arg, NULL, 256 + i};
-        if (rows[i].letter) {
-            *shorts++ = rows[i].letter;
+        *longs++ = (struct option){row->name, has_arg, NULL, 256 + (int)i};
+        if (row->letter) {
+            *shorts++ = row->letter;
             if (has_arg == required_argument)
                 *shorts++ = ':';
         }
@@ -468,12 +194,7 @@ static void build_getopt(struct option *longs, char *shorts)
 
 static const struct option_row *find_row(int val)
 {
-    if (val >= 256)
-        return &rows[val - 256];
-    for (int i = 0; i < NROWS; i++)
-        if (rows[i].letter == val)
-            return &rows[i];
-    return NULL;
+    return val >= 256 ? &option_rows[val - 256] : option_by_letter(val);
 }
 
 void options_hint_at_help(void)
@@ -499,10 +220,13 @@ static const char *culprit(char **argv)
     return argv[optind - 1];
 }
 
+#define AT(member) offsetof(struct parsed, member)
+
 /* Options whose default is as good a value as any: that they were given says something. */
 static void note_given(struct parsed *p, const struct option_row *row)
 {
     p->o.retries_given |= row->offset == AT(o.retries);
+    p->o.format_given |= row->offset == AT(o.format);
     p->o.publication_given |= row->offset == AT(o.publication);
     p->o.publication_mode_given |= row->offset == AT(o.publication_mode);
     p->snapshot_given |= row->offset == AT(o.snapshot);
@@ -515,15 +239,40 @@ static void note_given(struct parsed *p, const struct option_row *row)
     p->types_given |= row->offset == AT(o.handling.profile) || row->offset == AT(settings);
 }
 
-static enum options_result parse_words(struct parsed *p, int argc, char **argv)
+/* Of two different actions, which both go to the same place, none is meant. */
+static bool is_second_action(const struct parsed *p, const struct option_row *row)
 {
-    struct option longs[NROWS + 1];
-    char shorts[2 * NROWS + 2];
+    if (row->offset != AT(o.action) || p->o.action == ACTION_CAPTURE ||
+        row->choices->value == (int)p->o.action)
+        return false;
+    log_error("--%s and --%s cannot be used together", option_of_action(p->o.action)->name,
+              row->name);
+    return true;
+}
+
+static enum options_result take_word(struct parsed *p, struct given *given,
+                                     const struct option_row *row)
+{
+    if (row->kind == KIND_HELP || row->kind == KIND_VERSION)
+        return (row->kind == KIND_HELP ? help_print() : help_print_version()) ? OPTIONS_DONE
+                                                                             : OPTIONS_BAD;
+    if (is_second_action(p, row) || !set_value(row, p, optarg))
+        return usage_error();
+    given->rows[row - option_rows] = true;
+    note_given(p, row);
+    return OPTIONS_RUN;
+}
+
+static enum options_result parse_words(struct parsed *p, struct given *given, int argc, char **argv)
+{
+    struct option longs[MOST_OPTIONS + 1];
+    char shorts[2 * MOST_OPTIONS + 2];
+    enum options_result result = OPTIONS_RUN;
     int val;
 
     build_getopt(longs, shorts);
     opterr = 0;
-    while ((val = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+    while (result == OPTIONS_RUN && (val = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         const struct option_row *row = val == '?' || val == ':' ? NULL : find_row(val);
 
         if (!row) {
@@ -532,23 +281,108 @@ static enum options_result parse_words(struct parsed *p, int argc, char **argv)
                       culprit(argv));
             return usage_error();
         }
-        if (row->kind == KIND_HELP || row->kind == KIND_VERSION)
-            return print_about(row->kind);
-        if (!set_value(row, p, optarg))
-            return usage_error();
-        note_given(p, row);
+        result = take_word(p, given, row);
     }
-    return OPTIONS_RUN;
+    return result;
 }
 
-static enum options_result parse_operands(struct parsed *p, int argc, char **argv)
+static enum options_result parse_operands(struct parsed *p, struct given *given, int argc,
+                                          char **argv)
 {
-    if (optind < argc && !p->o.dbname)
+    if (optind < argc && !p->o.dbname) {
         p->o.dbname = argv[optind++];
+        given->rows[option_by_name("dbname") - option_rows] = true;
+    }
     if (optind == argc)
         return OPTIONS_RUN;
     log_error("too many command-line arguments (first is \"%s\")", argv[optind]);
     return usage_error();
+}
+
+/* Of an option that a capture has no use for. */
+static const struct option_row *action_that_needs(const struct option_row *row)
+{
+    enum action action = ACTION_CAPTURE;
+
+    while (!option_has_meaning(row, action))
+        action++;
+    return option_of_action(action);
+}
+
+/* An option that an action has no use for is not meant. */
+static enum options_result check_meaning(const struct parsed *p, const struct given *given)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_rows[i];
+
+        if (!given->rows[i] || option_has_meaning(row, p->o.action))
+            continue;
+        if (p->o.action == ACTION_CAPTURE)
+            log_error("--%s needs --%s", row->name, action_that_needs(row)->name);
+        else
+            log_error("--%s and --%s cannot be used together", option_of_action(p->o.action)->name,
+                      row->name);
+        return usage_error();
+    }
+    return OPTIONS_RUN;
+}
+
+/* ---- --config ---- */
+
+static bool is_given(const struct given *given, const char *name)
+{
+    return given->rows[option_by_name(name) - option_rows];
+}
+
+/* A file tells of a capture: what an action has no use for is not its concern. */
+static bool take_setting(struct parsed *p, const struct given *given, const struct config *c,
+                         const struct setting *setting)
+{
+    const struct option_row *row = option_by_name(setting->option);
+
+    if (given->rows[row - option_rows] || !option_has_meaning(row, p->o.action))
+        return true;
+    if (!set_value(row, p, setting->value)) {
+        log_detail("That is key \"%s\" in line %u of \"%s\".", setting->key, setting->line, c->path);
+        return false;
+    }
+    note_given(p, row);
+    return true;
+}
+
+static bool read_config(struct parsed *p, const struct given *given)
+{
+    struct config c = {0};
+
+    if (!config_read(&c, p->o.config))
+        return false;
+    for (size_t i = 0; i < c.count; i++)
+        if (!take_setting(p, given, &c, &c.settings[i]))
+            return false;
+    p->o.connection_settings = c.connection_settings;
+    if (!is_given(given, "table"))
+        p->o.qualified_tables = c.qualified_tables;
+    if (!is_given(given, "exclude-table"))
+        p->o.exclude_qualified_tables = c.exclude_qualified_tables;
+    return true;
+}
+
+/* ---- all of it ---- */
+
+static enum options_result parse_all(struct parsed *p, int argc, char **argv)
+{
+    struct given given = {0};
+    enum options_result result = parse_words(p, &given, argc, argv);
+
+    if (result == OPTIONS_RUN)
+        result = parse_operands(p, &given, argc, argv);
+    log_set_level(p->quiet ? LOG_QUIET : p->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    if (result == OPTIONS_RUN)
+        result = check_meaning(p, &given);
+    if (result == OPTIONS_RUN && p->o.config && !read_config(p, &given))
+        return OPTIONS_BAD;
+    log_set_level(p->quiet ? LOG_QUIET : p->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    return result == OPTIONS_RUN && !parsed_check(p) ? usage_error() : result;
 }
 
 enum options_result options_parse(struct options *o, int argc, char **argv)
@@ -571,14 +405,9 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
 
     /* getopt reports mistakes as '?', so -? cannot be a row; PostgreSQL's programs have it. */
     if (argc == 2 && strcmp(argv[1], "-?") == 0)
-        return print_about(KIND_HELP);
-    result = parse_words(&p, argc, argv);
-    if (result == OPTIONS_RUN)
-        result = parse_operands(&p, argc, argv);
-    if (result == OPTIONS_RUN && !parsed_check(&p))
-        result = usage_error();
+        return help_print() ? OPTIONS_DONE : OPTIONS_BAD;
+    result = parse_all(&p, argc, argv);
     free(p.settings.items);
-    log_set_level(p.quiet ? LOG_QUIET : p.verbose ? LOG_VERBOSE : LOG_NORMAL);
     *o = p.o;
     return result;
 }

@@ -1,9 +1,9 @@
 /*
  * options - what the user asked for.
  *
- * One const table (options.c) names every option, its kind and where its value goes; --help is
- * printed from the same table.  options_parse() reads the command line, then checks everything
- * that can be checked without a server in one pass.  From then on the struct is const: it says
+ * One const table (option_table.h) names every option, its kind and where its value goes; --help is
+ * printed from the same table.  options_parse() reads the command line, then the file of --config for
+ * what that leaves open, then checks everything that can be checked without a server in one pass.  From then on the struct is const: it says
  * what was wanted, never what is going on.
  *
  * All strings borrow from argv or from string literals, and live as long as the process.
@@ -11,6 +11,7 @@
 #ifndef CLI_OPTIONS_H
 #define CLI_OPTIONS_H
 
+#include "base/log.h"
 #include "cdcdump.h"
 #include "cli/handling.h"
 #include "encode/container.h"
@@ -39,7 +40,15 @@ enum publication_mode { PUBLICATION_FILTERED, PUBLICATION_ALL_TABLES, PUBLICATIO
 /* The first is not given: it follows from the output; the last one from --exec. */
 enum ack_mode { ACK_BY_OUTPUT, ACK_WRITTEN, ACK_READ, ACK_REPLY, ACK_DEFERRED, ACK_COMMAND };
 
-enum action { ACTION_CAPTURE, ACTION_ACK };
+enum action {
+    ACTION_CAPTURE,
+    ACTION_ACK,
+    ACTION_LIST_SLOTS,
+    ACTION_PEEK,
+    ACTION_CHECK,
+    ACTION_CREATE_SLOT,
+    ACTION_DROP_SLOT,
+};
 
 enum format_name { FORMAT_NDJSON, FORMAT_CSV, FORMAT_AVRO };
 
@@ -85,6 +94,10 @@ enum plugin_name {
 
 struct options {
     enum action action;
+    bool if_exists;     /* --drop-slot */
+    bool if_not_exists; /* --create-slot */
+    const char *config; /* NULL = none; what it says is in the other members */
+    enum log_format log_format;
 
     /* connection */
     const char *dbname; /* a name, a conninfo string or a URI; NULL = libpq's default */
@@ -92,6 +105,7 @@ struct options {
     const char *port;
     const char *user;
     enum prompt prompt;
+    struct string_list connection_settings; /* keyword=value of libpq, from --config */
 
     /* source */
     const char *slot;
@@ -101,6 +115,8 @@ struct options {
     struct string_list exclude_schemas;
     struct string_list tables;
     struct string_list exclude_tables;
+    struct string_list qualified_tables; /* patterns for schema.table alone, as connectors have them */
+    struct string_list exclude_qualified_tables;
     struct string_list exclude_columns;
     const char *publication; /* never NULL after parsing */
     enum publication_mode publication_mode;
@@ -123,6 +139,7 @@ struct options {
     struct string_list snapshot_queries; /* schema.table=SELECT … */
     bool progress;
     usec_t stats; /* 0 = off */
+    const char *metrics_file; /* NULL = none */
 
     bool retries_given;
     uint64_t retries; /* UINT64_MAX = endless */
@@ -130,6 +147,7 @@ struct options {
 
     /* records */
     enum format_name format;
+    bool format_given;
     enum codec codec; /* of Avro's blocks */
     enum envelope_name envelope;
     enum changelog_mode changelog;

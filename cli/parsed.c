@@ -61,11 +61,13 @@ static bool check_key_delimiter(struct parsed *p)
 
 static bool check_slot(const struct options *o)
 {
-    if (!o->slot && o->action == ACTION_ACK)
-        return true; /* the state file knows it */
+    if (!o->slot && (o->action == ACTION_ACK || o->action == ACTION_LIST_SLOTS))
+        return true; /* the state file knows it; all of them */
     if (!o->slot) {
         log_error("no replication slot given");
-        log_hint("Name it with -S; it is created when it does not exist.");
+        log_hint(o->action == ACTION_CAPTURE || o->action == ACTION_CHECK
+                     ? "Name it with -S; it is created when it does not exist."
+                     : "Name it with -S.");
         return false;
     }
     if (strlen(o->slot) >= 1 && strlen(o->slot) <= 63 &&
@@ -90,7 +92,7 @@ static bool check_slot_kind(const struct options *o)
         log_error("%s and --failover cannot be used together", kind);
         return false;
     }
-    if (o->two_phase && !o->transactions) {
+    if (o->two_phase && !o->transactions && o->action != ACTION_CREATE_SLOT) {
         log_error("--two-phase needs --transactions");
         log_detail("Without records for PREPARE, COMMIT PREPARED and ROLLBACK PREPARED nobody "
                    "could tell what became of the changes.");
@@ -493,6 +495,31 @@ static bool check_envelope(struct parsed *p)
                                       : true;
 }
 
+static bool check_list_format(const struct options *o)
+{
+    if (o->action != ACTION_LIST_SLOTS || o->format != FORMAT_AVRO)
+        return true;
+    log_error("invalid format for --list-slots: must be one of ndjson, csv");
+    return false;
+}
+
+/* What is pending is what there is by now; who wants to see more comes says how long. */
+static bool check_peek(struct options *o)
+{
+    const struct until *until = &o->until;
+
+    if (o->action != ACTION_PEEK)
+        return true;
+    if (o->file && file_name_has_placeholders(o->file))
+        return refuse_pair("--peek", "placeholders in -f", "Nothing that is looked at is accepted.");
+    o->mode = MODE_COMMITTED_OFFSET;
+    o->publication_mode = PUBLICATION_EXISTING;
+    o->force = true;
+    if (!until->now && !until->lsn && !until->timestamp && !o->idle_exit && !o->max_time)
+        o->until.now = true;
+    return true;
+}
+
 bool parsed_check(struct parsed *p)
 {
     struct options *o = &p->o;
@@ -506,5 +533,5 @@ bool parsed_check(struct parsed *p)
     return apply_settings(p) && check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
            check_plugin_options(o) && check_key_delimiter(p) && check_envelope(p) &&
            check_output(p) && check_replies(p) && check_deferred(o) &&
-           check_position(o) && check_snapshot(p);
+           check_position(o) && check_snapshot(p) && check_list_format(o) && check_peek(o);
 }

@@ -35,7 +35,8 @@ my %options = (
     'drop-slot-on-stop' => '', failover => '', 'two-phase' => '', format => 'F', codec => '', envelope => 'e',
     'changelog-mode' => '', types => '', set => '', rotate => '', 'server-name' => '', 'key-delimiter' => 'K', tombstones => '', transactions => '',
     'schema-events' => '', messages => '', heartbeat => '', 'skip-ops' => '', file => 'f', state => '',
-    ack => '', 'ack-mode' => '', 'ack-fd' => '', 'ack-file' => '', exec => '', 'batch-rows' => '', 'batch-seconds' => '',
+    ack => '', 'list-slots' => '', peek => '', check => '', 'create-slot' => '', 'drop-slot' => '', 'if-not-exists' => '', 'if-exists' => '', config => '',
+    'metrics-file' => '', 'log-format' => '', 'ack-mode' => '', 'ack-fd' => '', 'ack-file' => '', exec => '', 'batch-rows' => '', 'batch-seconds' => '',
     'per-table' => '', 'exec-retries' => '', 'dead-letter' => '', 'stall-timeout' => '', startpos => 'I', force => '', until => 'E', count => '',
     'idle-exit' => '', 'max-time' => '', retries => '', 'retry-delay' => '', 'status-interval' => '',
     snapshot => '', jobs => 'j', 'chunk-size' => '', 'chunk-key' => '', 'snapshot-query' => '', progress => '',
@@ -65,7 +66,7 @@ misused(['--nonsense=1'], 'unrecognized or ambiguous option "--nonsense=1"', 'an
 misused(['-x'], 'unrecognized or ambiguous option "-x"', 'an unknown letter');
 misused(['-qx'], 'unrecognized or ambiguous option "-x"', 'an unknown letter behind a known one');
 misused(['--pub'], 'unrecognized or ambiguous option "--pub"', 'a beginning of two options');
-misused([qw(-S s --drop-slot)], 'option "--drop-slot" is not supported yet', 'no beginning of --drop-slot-on-stop');
+misused([qw(-S s --drop-s)], 'unrecognized or ambiguous option "--drop-s"', 'a beginning of --drop-slot and --drop-slot-on-stop');
 misused(['--messages=yes'], 'unrecognized or ambiguous option "--messages=yes"', 'a value that is one too many');
 misused(['-S'], 'option "-S" needs a value', 'a missing value');
 misused(['--slot'], 'option "--slot" needs a value', 'a missing value of a long option');
@@ -82,6 +83,7 @@ for (
     ['--types' => 'types profile', 'readable, debezium'], ['--codec' => 'codec', 'null, deflate, zstandard, snappy'],
     ['--changelog-mode' => 'changelog mode', 'all, upsert'],
     ['--publication-mode' => 'publication mode', 'filtered, all-tables, existing'],
+    ['--log-format' => 'log format', 'text, json'],
     ['--ack-mode' => 'ack mode', 'written, read, reply, deferred'], ['--snapshot' => 'snapshot mode', 'consistent, incremental'],
 ) {
     my ($option, $what, $allowed) = @$_;
@@ -145,6 +147,33 @@ misused([qw(-S s -m never -P pgoutput -o), $_], 'unrecognized plugin option "' .
     'HINT:  pgoutput knows binary (14+) and origin (16+).')
     for 'include-xids=1', 'bin', 'binaryx=true', '=true';
 misused([qw(-S s -m never), '--file='], 'the output file has an empty name', 'an empty file name');
+
+# ---- actions ----
+
+my @actions = qw(list-slots peek check create-slot drop-slot ack);
+for my $i (0 .. $#actions) {
+    my ($one, $other) = ($actions[$i], $actions[$i - 1]);
+    misused(['-S', 's', "--$one", "--$other"], "--$one and --$other cannot be used together", "--$one and --$other");
+}
+for (
+    ['list-slots', '--table=x'], ['list-slots', '--state=f'], ['list-slots', '--plugin=pgoutput'], ['list-slots', '--startup-mode=never'],
+    ['peek', '--state=f'], ['peek', '--startup-mode=initial'], ['peek', '--ack-mode=read'], ['peek', '--exec=cat'], ['peek', '--publication-mode=existing'],
+    ['peek', '--drop-slot-on-stop'], ['peek', '--replica-identity=full'], ['peek', '--jobs=2'], ['peek', '--metrics-file=f'], ['peek', '--rotate=1MB'],
+    ['create-slot', '--state=f'], ['create-slot', '--format=csv'], ['create-slot', '--until=now'], ['create-slot', '--if-exists'],
+    ['drop-slot', '--table=x'], ['drop-slot', '--plugin=pgoutput'], ['drop-slot', '--state=f'], ['drop-slot', '--if-not-exists'],
+    ['check', '--if-exists'], ['ack', '--if-not-exists'],
+) {
+    my ($action, $option) = @$_;
+    my $name = $option =~ s/=.*//r;
+    misused(['-S', 's', "--$action", $option], "--$action and $name cannot be used together", "$name with --$action");
+}
+misused([qw(-S s --if-exists)], '--if-exists needs --drop-slot', '--if-exists in a capture');
+misused([qw(-S s --if-not-exists)], '--if-not-exists needs --create-slot', '--if-not-exists in a capture');
+misused([qw(--list-slots -F avro)], 'invalid format for --list-slots: must be one of ndjson, csv', 'slots in Avro');
+misused(["--$_"], 'no replication slot given', "--$_ without a slot", 'HINT:  Name it with -S.') for qw(peek create-slot drop-slot);
+misused(['--check'], 'no replication slot given', '--check without a slot', 'HINT:  Name it with -S; it is created when it does not exist.');
+misused([qw(-S s --peek -f), '{table}.json'], '--peek and placeholders in -f cannot be used together', 'files of tables at a peek',
+    'DETAIL:  Nothing that is looked at is accepted.');
 
 # ---- formats and files ----
 
