@@ -15,40 +15,18 @@
  * The header of flink names the columns of one table, as they are: what has other columns, or is
  * another table, does not go under it.
  */
+#include "encode/csv_cell.h"
 #include "encode/encoder_internal.h"
 #include "encode/scan.h"
 
 /* ---- cells ---- */
-
-static bool needs_quotes(const char *text, size_t len)
-{
-    return len == 0 || scan_has_csv_mark(text, len);
-}
-
-static void add_quoted(struct buf *b, const char *text, size_t len)
-{
-    char *p = buf_reserve(b, 2 * len + 2);
-
-    *p++ = '"';
-    p = scan_copy_doubling_quotes(p, text, len);
-    *p++ = '"';
-    buf_written(b, p);
-}
-
-static void add_cell(struct buf *b, const char *text, size_t len)
-{
-    if (needs_quotes(text, len))
-        add_quoted(b, text, len);
-    else
-        buf_add(b, text, len);
-}
 
 /* A name from the catalogs: what is not UTF-8 in it loses what is not ASCII to "?". */
 static void add_name(struct buf *b, const char *name)
 {
     size_t len = strlen(name), start = b->len;
 
-    add_cell(b, name, len);
+    csv_add_cell(b, name, len);
     if (scan_is_utf8(name, len))
         return;
     for (size_t i = start; i < b->len; i++)
@@ -121,7 +99,7 @@ static bool add_value(struct encoder *e, const struct layout *l, const struct la
         return false;
     if (!scan_is_utf8(text.data, text.len))
         return layout_not_utf8(l, c, lsn);
-    add_cell(b, text.data, text.len);
+    csv_add_cell(b, text.data, text.len);
     return true;
 }
 
@@ -186,7 +164,7 @@ static bool add_json(struct encoder *e, const struct layout *l, const struct val
     json->len = 0;
     if (!layout_add_row(l, row, part, json, &e->x.scratch, lsn))
         return false;
-    add_cell(b, json->data, json->len);
+    csv_add_cell(b, json->data, json->len);
     return true;
 }
 

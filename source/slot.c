@@ -9,6 +9,7 @@
 #include "source/connection.h"
 #include "source/plugin.h"
 #include "source/server_error.h"
+#include "source/slot_watch.h"
 
 static void copy_text(char *to, size_t size, const PGresult *result, const char *column)
 {
@@ -322,6 +323,21 @@ enum outcome slot_advance(PGconn *sql, const char *name, lsn_t lsn)
     return outcome;
 }
 
+enum outcome slot_in_use(PGconn *sql, const char *name)
+{
+    struct slot_watch watch;
+    enum outcome outcome = slot_watch(sql, name, &watch);
+    const char *holder = watch.count > 0 ? watch.slots[0].holder : NULL;
+
+    if (outcome == OUTCOME_OK) {
+        log_error("replication slot \"%s\" is in use by %s", name,
+                  holder ? holder : "a process that has ended by now");
+        outcome = OUTCOME_UNAVAILABLE;
+    }
+    slot_watch_release(&watch);
+    return outcome;
+}
+
 enum outcome slot_drop(PGconn *sql, const char *name)
 {
     PGresult *result;
@@ -330,6 +346,8 @@ enum outcome slot_drop(PGconn *sql, const char *name)
 
     if (outcome != OUTCOME_OK || !s.exists)
         return outcome;
+    if (s.active)
+        return slot_in_use(sql, name);
     outcome = sql_query(sql, "drop the replication slot", "SELECT pg_drop_replication_slot($1)", 1,
                         &name, &result);
     PQclear(result);

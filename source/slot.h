@@ -57,7 +57,13 @@ void slot_name_blockers(PGconn *sql, const char *waiting);
  */
 enum outcome slot_advance(PGconn *sql, const char *name, lsn_t lsn);
 
-/* Drops the slot, waiting a little for a walsender that is still ending. */
+/* Says who holds the slot (pid, name, address), and returns OUTCOME_UNAVAILABLE. */
+enum outcome slot_in_use(PGconn *sql, const char *name);
+
+/*
+ * Drops the slot, whichever database is connected to, waiting a little for a walsender that is still
+ * ending.  That there is none is no failure.
+ */
 enum outcome slot_drop(PGconn *sql, const char *name);
 
 #endif
