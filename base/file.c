@@ -43,6 +43,17 @@ bool file_is_missing(void)
     return errno == ENOENT || errno == ENOTDIR;
 }
 
+bool file_can_be_made(const char *path)
+{
+    char *copy = xstrdup(path);
+    bool good = access(dirname(copy), W_OK | X_OK) == 0;
+    int saved = errno;
+
+    free(copy);
+    errno = saved;
+    return good;
+}
+
 char *file_absolute_name(const char *path)
 {
     char *folder_copy = xstrdup(path), *name_copy = xstrdup(path);

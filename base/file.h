@@ -23,6 +23,9 @@ bool file_sync_folder(const char *path);
 /* Whether errno says that there is no file of a name, rather than that it cannot be looked at. */
 bool file_is_missing(void);
 
+/* Whether a file of that name could be made in its folder, as far as permissions tell (errno is set). */
+bool file_can_be_made(const char *path);
+
 /*
  * The absolute name of a file that may not exist, though its folder does; the caller frees it.  NULL:
  * the folder cannot be found (errno is set).

@@ -127,6 +127,7 @@ bool signals_take_report(void)
 
 void signals_die_of_pipe(void)
 {
+    log_flush();
     handle(SIGPIPE, SIG_DFL, 0);
     raise(SIGPIPE);
     _exit(128 + SIGPIPE); /* SIGPIPE is blocked: the nearest thing to it */

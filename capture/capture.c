@@ -154,15 +154,22 @@ static enum outcome finish(struct session *s, enum outcome how)
     return outcome;
 }
 
-enum outcome capture_run(const struct options *o)
+enum outcome capture_run_over(const struct options *o, struct connector *connector)
 {
     struct session s;
-    enum outcome outcome = session_open(&s, o);
+    enum outcome outcome = session_open(&s, o, connector);
 
-    if (outcome == OUTCOME_OK) {
+    if (outcome == OUTCOME_OK) { /* without the state's lock the figures are another run's to tell */
+        meter_begin(&s.meter, &s);
         outcome = run_connections(&s);
         outcome = finish(&s, outcome);
+        meter_end(&s.meter, &s, outcome);
     }
     session_close(&s);
     return outcome;
+}
+
+enum outcome capture_run(const struct options *o)
+{
+    return capture_run_over(o, NULL);
 }

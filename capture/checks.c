@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
@@ -174,7 +175,9 @@ static enum outcome await_slot(struct session *s, PGconn *sql, struct slot *slot
     if (signals_stop())
         return OUTCOME_STOPPED;
     log_error("replication slot \"%s\" is in use by process %d", s->o->slot, slot->active_pid);
-    log_hint("A slot has one reader at a time.  See pg_stat_replication for who that is.");
+    log_hint("A slot has one reader at a time.  cdcdump --list-slots -S %s tells which; --peek looks "
+             "at the slot all the same.",
+             s->o->slot);
     return OUTCOME_UNAVAILABLE;
 }
 
@@ -203,5 +206,86 @@ enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot)
                  "one.",
                  s->o->slot);
     }
-    return outcome == OUTCOME_OK ? await_slot(s, sql, slot) : outcome;
+    return outcome == OUTCOME_OK && !session_only_looks(s) ? await_slot(s, sql, slot) : outcome;
+}
+
+enum outcome checks_copy_slot(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
+{
+    bool of_slot = slot->two_phase && !plugin_of(s->o->plugin)->publishes;
+    enum outcome outcome = stream_copy_slot(walsender, sql, s->o->slot, of_slot, &s->copy);
+
+    return outcome == OUTCOME_OK ? slot_find(sql, s->copy.name, slot) : outcome;
+}
+
+enum outcome checks_primary(PGconn *sql)
+{
+    PGresult *result;
+    enum outcome outcome =
+        sql_query(sql, "look up the server's role", "SELECT pg_is_in_recovery() AS standby", 0,
+                  NULL, &result);
+
+    if (outcome == OUTCOME_OK && result_bool(result, 0, "standby")) {
+        log_error("rows cannot be read from a standby server beside an existing stream");
+        log_hint("Connect to the primary server, or let a consistent snapshot create the slot.");
+        outcome = OUTCOME_MISUSED;
+    }
+    PQclear(result);
+    return outcome;
+}
+
+/* ---- what the records ask for ---- */
+
+static void add_table_name(struct buf *b, const struct relation *r)
+{
+    buf_printf(b, "%s%s.%s", b->len ? ", " : "", r->schema, r->name);
+}
+
+bool checks_identities(const struct session *s, const struct relations *captured)
+{
+    struct buf names;
+    bool good;
+
+    buf_init(&names, 256);
+    for (uint32_t i = 0; i < captured->count; i++)
+        if (captured->by_index[i]->captured && captured->by_index[i]->identity != 'f')
+            add_table_name(&names, captured->by_index[i]);
+    good = names.len == 0;
+    buf_add_char(&names, '\0');
+    if (!good) {
+        log_error("changelog mode \"all\" needs REPLICA IDENTITY FULL of every captured table");
+        log_detail("These have another one: %s.", names.data);
+        log_hint("Set it with --replica-identity=full, or use --changelog-mode=upsert%s.",
+                 s->o->format == FORMAT_CSV ? ", or -e debezium" : "");
+    }
+    buf_release(&names);
+    return good;
+}
+
+bool checks_one_table(const struct relations *captured)
+{
+    struct buf names;
+    int n = 0;
+
+    buf_init(&names, 256);
+    for (uint32_t i = 0; i < captured->count; i++) {
+        if (!captured->by_index[i]->captured)
+            continue;
+        add_table_name(&names, captured->by_index[i]);
+        n++;
+    }
+    buf_add_char(&names, '\0');
+    if (n > 1) {
+        log_error("CSV has one table in an output, but %d are captured", n);
+        log_detail("These are %s.", names.data);
+        log_hint("Give each a file of its own, as in -f '{schema}.{table}.csv', or use -e debezium, "
+                 "whose cells are JSON.");
+    }
+    buf_release(&names);
+    return n <= 1;
+}
+
+bool checks_want_old_rows(const struct session *s)
+{
+    return s->o->envelope == ENVELOPE_FLINK && s->o->changelog == CHANGELOG_ALL &&
+           !session_is_rows_only(s) && (~s->o->skip_ops & (SKIP_UPDATE | SKIP_DELETE)) != 0;
 }

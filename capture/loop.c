@@ -33,7 +33,6 @@ struct loop {
     usec_t heard;        /* when the server has last said something, */
     usec_t asked;        /* and when it was asked to, as it had not for a while */
     usec_t last_heartbeat;
-    usec_t last_stats;
     usec_t blocked_since; /* the output takes nothing more; 0 = it does */
     uint64_t blocked_at;  /* its offset since then */
     usec_t last_look;     /* at what the reader has taken */
@@ -63,7 +62,6 @@ static void init(struct loop *l, struct session *s)
                      : timeout           ? timeout / 2
                                          : STALL_FALLBACK_SEC * USEC_PER_SEC;
     l->last_status = l->last_settle = l->last_ask = l->last_heartbeat = l->heard = l->now;
-    l->last_stats = l->now;
     l->last_look = l->last_taken = l->last_accepted = l->now;
     l->gather = (struct gather){.loopback = s->stream.loopback, .last_data = l->now};
 }
@@ -426,16 +424,20 @@ static enum outcome end_snapshot(struct loop *l)
     return outcome;
 }
 
+/* What is told of the run at any moment, whatever it waits for. */
+static void report(struct session *s, usec_t now, usec_t blocked_since)
+{
+    s->meter.blocked_since = blocked_since;
+    if (signals_take_report())
+        meter_report(&s->meter, s);
+    meter_tend(&s->meter, s, now);
+}
+
 static enum outcome show_progress(struct loop *l)
 {
-    struct session *s = l->s;
-
-    if (rows_hold_stream(&s->rows) || rows_are_wanted(&s->rows))
-        rows_show_progress(&s->rows, l->now);
-    else if (s->o->stats && l->now - l->last_stats >= s->o->stats) {
-        l->last_stats = l->now;
-        loop_report(s);
-    }
+    if (!l->unread)
+        l->s->meter.heard = l->heard;
+    report(l->s, l->now, l->blocked_since);
     return OUTCOME_OK;
 }
 
@@ -475,7 +477,7 @@ static enum outcome check_stall(struct loop *l)
 
     if (session_is_rows_only(l->s))
         return OUTCOME_OK; /* no server waits for the reader */
-    if (!stands_unread(l) && !stalled)
+    if (!stalled && (session_only_looks(l->s) || !stands_unread(l)))
         return OUTCOME_OK;
     log_warning("the output has taken nothing for %.3g seconds: giving up the connection until it "
                 "does",
@@ -487,12 +489,14 @@ static enum outcome check_stall(struct loop *l)
 static enum outcome heed_signals(struct loop *l)
 {
     struct session *s = l->s;
+    enum outcome outcome = OUTCOME_OK;
 
-    if (signals_take_report())
-        loop_report(s);
     if (pipeline_at_boundary(&s->pipeline) && signals_take_hangup()) {
         placing_look_again(&s->pipeline.placing);
-        return delivery_reopen(&s->delivery);
+        meter_output_ends(&s->meter, s);
+        outcome = delivery_reopen(&s->delivery);
+        meter_output_begins(&s->meter, s);
+        return outcome;
     }
     return signals_stop() ? OUTCOME_STOPPED : OUTCOME_OK;
 }
@@ -513,8 +517,8 @@ static enum outcome rotate(struct loop *l)
 static enum outcome run_timers(struct loop *l)
 {
     static enum outcome (*const timers[])(struct loop *) = {
-        heed_signals, tend, beat, rotate, keep_position, end_snapshot, ask_position, push_wal,
-        show_progress, check_stall, check_silence};
+        show_progress, heed_signals, tend, beat, rotate, keep_position, end_snapshot,
+        ask_position, push_wal, check_stall, check_silence};
     struct session *s = l->s;
 
     for (size_t i = 0; i < sizeof timers / sizeof timers[0]; i++) {
@@ -550,8 +554,7 @@ static usec_t next_timer(const struct loop *l)
         earlier(&at, next_ask(l));
     earlier(&at, rows_due(&s->rows, l->now));
     earlier(&at, rows_progress_due(&s->rows));
-    if (s->o->stats)
-        earlier(&at, l->last_stats + s->o->stats);
+    earlier(&at, meter_due(&s->meter, s));
     if (l->blocked_since && !session_is_rows_only(s))
         earlier(&at, l->blocked_since + l->stall_after);
     earlier(&at, delivery_due(&s->delivery));
@@ -599,6 +602,7 @@ static enum outcome wait_for_something(const struct loop *l)
 
 static enum outcome await(struct loop *l)
 {
+    log_flush();
     if (l->blocked_since == 0 && l->unread)
         return OUTCOME_OK;
     if (l->blocked_since == 0 && l->gather.busy) {
@@ -617,6 +621,7 @@ enum outcome loop_run(struct session *s)
     enum outcome outcome;
 
     init(&l, s);
+    meter_connected(&s->meter, s, l.now);
     s->pipeline.last_change = l.now; /* nothing can come without a connection */
     for (;;) {
         outcome = take_input(&l);
@@ -651,6 +656,7 @@ static enum outcome wait_for_output(const struct session *s, usec_t step)
     };
     nfds_t n = 2 + delivery_watch(&s->delivery, fds + 2);
 
+    log_flush();
     if (poll(fds, n, (int)((step + 999) / 1000)) > 0) {
         if (fds[0].revents)
             signals_drain();
@@ -672,15 +678,16 @@ enum outcome loop_idle(struct session *s, usec_t ticks, bool moves)
 {
     enum { STEP_USEC = 100000 };
     uint64_t taken = output_taken(&s->delivery.output);
+    usec_t blocked = s->meter.blocked_since ? s->meter.blocked_since : clock_ticks();
 
+    meter_disconnected(&s->meter, s, clock_ticks());
     for (;;) {
-        usec_t left = ticks - clock_ticks();
+        usec_t now = clock_ticks(), left = ticks - now;
         enum outcome outcome;
 
         if (signals_stop())
             return OUTCOME_STOPPED;
-        if (signals_take_report())
-            loop_report(s);
+        report(s, now, moves ? blocked : 0);
         outcome = delivery_settle(&s->delivery);
         if (outcome == OUTCOME_OK)
             outcome = delivery_tend(&s->delivery);
@@ -727,6 +734,7 @@ static void let_server_go(struct loop *l, usec_t since)
     if (!s->stream.conn || l->now - since < SOON_USEC || s->o->temporary_slot)
         return;
     stream_close(&s->stream);
+    meter_disconnected(&s->meter, s, l->now);
     s->let_go = true;
 }
 
@@ -771,6 +779,8 @@ static enum outcome drain_output(struct session *s, usec_t deadline)
 
         if (outcome != OUTCOME_OK || is_delivered(&s->delivery))
             return outcome;
+        note_blocked(&l);
+        report(s, l.now, l.blocked_since);
         if (signals_stop())
             delivery_end(&s->delivery, true);
         if (is_time_up(s, l.now, deadline))
@@ -800,14 +810,4 @@ enum outcome loop_finish(struct session *s, usec_t grace)
         session_tell_slot(s);
     }
     return outcome;
-}
-
-void loop_report(const struct session *s)
-{
-    const struct delivery *d = &s->delivery;
-
-    log_notice("%llu records, %llu bytes; received up to " LSN_FMT ", written up to " LSN_FMT
-               ", acknowledged up to " LSN_FMT,
-               (unsigned long long)s->pipeline.records, (unsigned long long)d->output.offset,
-               LSN_ARGS(s->stream.received), LSN_ARGS(d->emitted.lsn), LSN_ARGS(d->recorded.lsn));
 }

@@ -27,7 +27,4 @@ enum outcome loop_idle(struct session *s, usec_t ticks, bool moves);
  */
 enum outcome loop_finish(struct session *s, usec_t grace);
 
-/* One line about what has been done, on stderr. */
-void loop_report(const struct session *s);
-
 #endif

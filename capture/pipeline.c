@@ -426,6 +426,7 @@ static void mark(struct pipeline *p, const struct transaction *t, lsn_t lsn)
     if (lsn > position.lsn)
         position.lsn = lsn;
     if (t && t->changed) {
+        p->transactions++;
         position.xid = t->xid;
         position.commit_time = t->commit_time;
     }

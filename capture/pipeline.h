@@ -64,6 +64,7 @@ struct pipeline {
     bool reading;              /* rows are being given: no boundary */
     lsn_t rows_lsn;
     uint64_t records; /* written so far */
+    uint64_t transactions; /* with changes, whose end has come */
     usec_t ticks;       /* of the message at hand */
     usec_t last_change; /* ticks when the last record came; the start of the run at first */
     bool more;          /* the decoder has more to tell of the message that was taken last */

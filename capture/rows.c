@@ -3,10 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "capture/meter.h"
 #include "source/publication.h"
 
 void rows_init(struct rows *r, const struct rows_context *x)
@@ -175,9 +175,8 @@ enum outcome rows_plan(struct rows *r, bool again)
         r->tables++;
     }
     r->planned = outcome == OUTCOME_OK;
-    progress_init(&r->progress,
-                  log_get_level() != LOG_QUIET && (r->o->progress || isatty(STDERR_FILENO)),
-                  r->o->stats, clock_ticks());
+    progress_init(&r->progress, meter_wants_line(r->o, &r->delivery->output), r->o->stats,
+                  clock_ticks());
     r->output_start = output_end(&r->delivery->output);
     return outcome;
 }
@@ -300,7 +299,7 @@ static double share(const struct rows *r)
     return all > 0 ? done / all : -1;
 }
 
-static struct progress_figures figures(const struct rows *r)
+struct progress_figures rows_figures(const struct rows *r)
 {
     return (struct progress_figures){
         .table = present_table(r),
@@ -316,13 +315,13 @@ void rows_show_progress(struct rows *r, usec_t ticks)
 
     if (progress_due(&r->progress) > ticks)
         return;
-    f = figures(r);
+    f = rows_figures(r);
     progress_show(&r->progress, &f, ticks);
 }
 
 void rows_end_progress(struct rows *r, usec_t ticks)
 {
-    struct progress_figures f = figures(r);
+    struct progress_figures f = rows_figures(r);
 
     progress_end(&r->progress, &f, (unsigned)r->tables, ticks);
 }

@@ -131,6 +131,7 @@ size_t rows_sockets(const struct rows *r, struct pollfd *fds, size_t max);
 
 /* How far the snapshot is. */
 void rows_show_progress(struct rows *r, usec_t ticks);
+struct progress_figures rows_figures(const struct rows *r);
 usec_t rows_progress_due(const struct rows *r);
 
 #endif

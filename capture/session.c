@@ -12,17 +12,16 @@
 
 /* ---- before any server is asked ---- */
 
-enum outcome session_open(struct session *s, const struct options *o)
+enum outcome session_open(struct session *s, const struct options *o, struct connector *connector)
 {
     enum outcome outcome;
 
-    *s = (struct session){.options = *o};
+    *s = (struct session){.options = *o, .connector = connector};
     s->o = &s->options;
     outcome = delivery_load_state(&s->delivery, s->o);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    s->connector = connector_new(s->o);
-    return s->connector ? OUTCOME_OK : OUTCOME_MISUSED;
+    if (outcome == OUTCOME_OK && !connector)
+        s->connector = connector_new(s->o);
+    return outcome == OUTCOME_OK && !s->connector ? OUTCOME_MISUSED : outcome;
 }
 
 /* ---- is there a position to go on from? ---- */
@@ -172,23 +171,6 @@ static enum outcome plan_rows(struct session *s)
     return rows_plan(&s->rows, again);
 }
 
-/* A standby's pg_current_snapshot() does not tell which transactions are running. */
-static enum outcome check_primary(PGconn *sql)
-{
-    PGresult *result;
-    enum outcome outcome =
-        sql_query(sql, "look up the server's role", "SELECT pg_is_in_recovery() AS standby", 0,
-                  NULL, &result);
-
-    if (outcome == OUTCOME_OK && result_bool(result, 0, "standby")) {
-        log_error("rows cannot be read from a standby server beside an existing stream");
-        log_hint("Connect to the primary server, or let a consistent snapshot create the slot.");
-        outcome = OUTCOME_MISUSED;
-    }
-    PQclear(result);
-    return outcome;
-}
-
 /*
  * Rows are to be read beside a slot that is there already.  Transactions that may have been running
  * when the publication got its tables have to end first.  And a slot that is older than the
@@ -211,57 +193,6 @@ static enum outcome prepare_join(struct session *s, PGconn *sql, lsn_t *start)
 
 /* ---- what the records ask for ---- */
 
-static void add_table_name(struct buf *b, const struct relation *r)
-{
-    buf_printf(b, "%s%s.%s", b->len ? ", " : "", r->schema, r->name);
-}
-
-/* Flink's changelog has the old row of every change, which only identity FULL makes the server send. */
-static bool check_identities(const struct session *s, const struct relations *captured)
-{
-    struct buf names;
-    bool good;
-
-    buf_init(&names, 256);
-    for (uint32_t i = 0; i < captured->count; i++)
-        if (captured->by_index[i]->captured && captured->by_index[i]->identity != 'f')
-            add_table_name(&names, captured->by_index[i]);
-    good = names.len == 0;
-    buf_add_char(&names, '\0');
-    if (!good) {
-        log_error("changelog mode \"all\" needs REPLICA IDENTITY FULL of every captured table");
-        log_detail("These have another one: %s.", names.data);
-        log_hint("Set it with --replica-identity=full, or use --changelog-mode=upsert%s.",
-                 s->o->format == FORMAT_CSV ? ", or -e debezium" : "");
-    }
-    buf_release(&names);
-    return good;
-}
-
-/* The header of CSV names the columns of one table. */
-static bool check_one_table(const struct relations *captured)
-{
-    struct buf names;
-    int n = 0;
-
-    buf_init(&names, 256);
-    for (uint32_t i = 0; i < captured->count; i++) {
-        if (!captured->by_index[i]->captured)
-            continue;
-        add_table_name(&names, captured->by_index[i]);
-        n++;
-    }
-    buf_add_char(&names, '\0');
-    if (n > 1) {
-        log_error("CSV has one table in an output, but %d are captured", n);
-        log_detail("These are %s.", names.data);
-        log_hint("Give each a file of its own, as in -f '{schema}.{table}.csv', or use -e debezium, "
-                 "whose cells are JSON.");
-    }
-    buf_release(&names);
-    return n <= 1;
-}
-
 /* Tables as the last run has met them when its output could not carry them. */
 static enum outcome expect_again(struct session *s)
 {
@@ -280,9 +211,7 @@ static enum outcome expect_again(struct session *s)
 static enum outcome check_captured(struct session *s, PGconn *sql)
 {
     const struct options *o = s->o;
-    bool old_rows = o->envelope == ENVELOPE_FLINK && o->changelog == CHANGELOG_ALL &&
-                    !session_is_rows_only(s) &&
-                    (~o->skip_ops & (SKIP_UPDATE | SKIP_DELETE)) != 0;
+    bool old_rows = checks_want_old_rows(s);
     bool one_table =
         o->format == FORMAT_CSV && o->envelope == ENVELOPE_FLINK && !o->per_table;
     struct relations captured;
@@ -295,8 +224,8 @@ static enum outcome check_captured(struct session *s, PGconn *sql)
                                                                   .o = o,
                                                                   .selection = &s->selection,
                                                                   .catalog = s->catalog});
-    if (outcome == OUTCOME_OK && ((one_table && !check_one_table(&captured)) ||
-                                  (old_rows && !check_identities(s, &captured))))
+    if (outcome == OUTCOME_OK && ((one_table && !checks_one_table(&captured)) ||
+                                  (old_rows && !checks_identities(s, &captured))))
         outcome = OUTCOME_MISUSED;
     for (uint32_t i = 0; i < captured.count && outcome == OUTCOME_OK; i++)
         placing_expect(&s->pipeline.placing, captured.by_index[i]);
@@ -317,7 +246,8 @@ static enum outcome prepare_source(struct session *s, PGconn *sql)
     outcome = selection_load(&s->selection, sql, s->o);
     if (outcome != OUTCOME_OK || session_is_rows_only(s))
         return outcome; /* which has no use for a publication, but heeds one that is there */
-    outcome = publication_set_identity(sql, s->o, &s->selection, !s->delivery.resumed);
+    outcome = publication_set_identity(sql, s->o, &s->selection,
+                                       !s->delivery.resumed && !session_only_looks(s));
     return outcome == OUTCOME_OK && plugin_of(s->o->plugin)->publishes
                ? publication_prepare(sql, s->o, &s->selection, !session_has_position(s))
                : outcome;
@@ -334,7 +264,7 @@ static enum outcome create_slot(struct session *s, PGconn *sql, PGconn *walsende
     if (created.too_large) {
         log_verbose("too many transactions are running for a snapshot to be exported: joining");
         export = false;
-        outcome = check_primary(sql);
+        outcome = checks_primary(sql);
         if (outcome == OUTCOME_OK)
             outcome = slot_create(walsender, sql, s->o, false, &created);
     }
@@ -346,14 +276,20 @@ static enum outcome create_slot(struct session *s, PGconn *sql, PGconn *walsende
                   : OUTCOME_OK;
 }
 
+/* Whether rows are read under a snapshot of their own, beside a stream. */
+static bool reads_beside(const struct session *s, const struct slot *slot)
+{
+    return rows_are_wanted(&s->rows) && !session_is_rows_only(s) &&
+           (slot->exists || s->o->snapshot == SNAPSHOT_INCREMENTAL);
+}
+
 /* The slot, and where its stream begins. */
 static enum outcome prepare_slot(struct session *s, PGconn *sql, PGconn *walsender,
                                  struct slot *slot)
 {
-    bool own = rows_are_wanted(&s->rows) && !session_is_rows_only(s) && /* a snapshot of its own */
-               (slot->exists || s->o->snapshot == SNAPSHOT_INCREMENTAL);
+    bool own = reads_beside(s, slot);
     lsn_t created_at = 0;
-    enum outcome outcome = own ? check_primary(sql) : OUTCOME_OK;
+    enum outcome outcome = own ? checks_primary(sql) : OUTCOME_OK;
 
     if (outcome == OUTCOME_OK && own)
         outcome = system_await_commits(sql);
@@ -399,6 +335,12 @@ static bool is_too_late(const struct session *s, const struct slot *slot)
     return true;
 }
 
+static void forget_tables(struct session *s)
+{
+    rows_release(&s->rows);
+    pipeline_release(&s->pipeline);
+}
+
 static struct decoder *new_decoder(const struct session *s, const PGconn *conn)
 {
     return decoder_new(&(struct decoder_setup){
@@ -409,24 +351,22 @@ static struct decoder *new_decoder(const struct session *s, const PGconn *conn)
     });
 }
 
-/* All that only the first connect does.  The slot is created last: it makes the server keep WAL. */
-static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
+enum outcome session_look_for_slot(struct session *s, const struct slot *slot)
 {
     bool unused = session_is_rows_only(s) || has_left_slot(s);
     bool must_exist = session_has_position(s) || s->o->mode == MODE_COMMITTED_OFFSET ||
                       (s->o->start_lsn && !mode_takes_snapshot(s->o->mode));
-    struct decoder *decoder;
-    enum outcome outcome;
 
     if (!slot->exists && must_exist && !unused) /* a new one has nothing from before */
         return checks_slot_missing(s);
-    outcome = bounds_init(&s->bounds, s->o, sql);
-    if (outcome == OUTCOME_OK)
-        outcome = delivery_open_output(&s->delivery, s->o);
-    if (outcome == OUTCOME_OK)
-        outcome = prepare_source(s, sql);
-    if (outcome != OUTCOME_OK)
-        return outcome;
+    return OUTCOME_OK;
+}
+
+enum outcome session_look_at_tables(struct session *s, PGconn *sql, const struct slot *slot)
+{
+    struct decoder *decoder;
+    enum outcome outcome = OUTCOME_OK;
+
     if (handling_mode(&s->o->handling, (int)s->o->handling.decimals))
         outcome = system_money_places(sql, &s->options.handling.money_places);
     decoder = outcome == OUTCOME_OK ? new_decoder(s, sql) : NULL;
@@ -441,25 +381,58 @@ static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, s
         outcome = plan_rows(s);
     if (outcome == OUTCOME_OK && is_too_late(s, slot))
         outcome = OUTCOME_MISUSED;
-    else if (outcome == OUTCOME_OK && has_ended(s)) {
-        log_notice(s->delivery.resumed
-                       ? "the rows have been read already: there is nothing left to do"
-                       : "there are no rows to read");
-        s->pipeline.finished = true;
-        if (!s->delivery.resumed) {
-            fill_state(s);
-            outcome = delivery_begin(&s->delivery, s->system.flushed);
-        }
-    } else if (outcome == OUTCOME_OK) {
-        outcome = prepare_slot(s, sql, walsender, slot);
-    }
-    if (outcome != OUTCOME_OK) {
-        rows_release(&s->rows);
-        pipeline_release(&s->pipeline);
+    if (outcome != OUTCOME_OK)
+        forget_tables(s);
+    return outcome;
+}
+
+enum outcome session_look_at_start(const struct session *s, PGconn *sql, const struct slot *slot,
+                                   bool *needed)
+{
+    bool begins = s->o->start_lsn && slot->exists && !session_is_rows_only(s);
+    enum outcome outcome = OUTCOME_OK;
+
+    *needed = !has_ended(s);
+    if (*needed && reads_beside(s, slot))
+        outcome = checks_primary(sql);
+    if (outcome == OUTCOME_OK && *needed && begins)
+        outcome = check_start_lsn(s, slot->confirmed,
+                                  session_has_position(s) ? s->delivery.emitted.lsn
+                                                          : slot->confirmed);
+    return outcome;
+}
+
+static enum outcome end_at_once(struct session *s)
+{
+    log_notice(s->delivery.resumed ? "the rows have been read already: there is nothing left to do"
+                                   : "there are no rows to read");
+    s->pipeline.finished = true;
+    if (s->delivery.resumed)
+        return OUTCOME_OK;
+    fill_state(s);
+    return delivery_begin(&s->delivery, s->system.flushed);
+}
+
+/* All that only the first connect does.  The slot is created last: it makes the server keep WAL. */
+static enum outcome prepare(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
+{
+    enum outcome outcome = session_look_for_slot(s, slot);
+
+    if (outcome == OUTCOME_OK)
+        outcome = bounds_init(&s->bounds, s->o, sql);
+    if (outcome == OUTCOME_OK)
+        outcome = delivery_open_output(&s->delivery, s->o);
+    if (outcome == OUTCOME_OK)
+        outcome = prepare_source(s, sql);
+    if (outcome == OUTCOME_OK)
+        outcome = session_look_at_tables(s, sql, slot);
+    if (outcome != OUTCOME_OK)
         return outcome;
-    }
-    s->prepared = true;
-    return OUTCOME_OK;
+    outcome = has_ended(s) ? end_at_once(s) : prepare_slot(s, sql, walsender, slot);
+    s->prepared = outcome == OUTCOME_OK;
+    if (!s->prepared)
+        forget_tables(s);
+    return outcome;
 }
 
 static enum outcome prepare_again(struct session *s, PGconn *sql, const struct slot *slot)
@@ -477,7 +450,7 @@ static enum outcome prepare_again(struct session *s, PGconn *sql, const struct s
 static enum outcome check_after_start(struct session *s, PGconn *sql)
 {
     struct slot slot;
-    enum outcome outcome = slot_find(sql, s->o->slot, &slot);
+    enum outcome outcome = slot_find(sql, *s->copy.name ? s->copy.name : s->o->slot, &slot);
 
     s->pipeline.decoder->settled = slot.catalog_xmin;
     if (outcome != OUTCOME_OK)
@@ -509,31 +482,53 @@ static enum outcome choose_plugin(struct session *s, const struct slot *slot)
     return plugin_check(s->o);
 }
 
-static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **walsender)
+enum outcome session_look_at_server(struct session *s, PGconn *sql, PGconn *walsender,
+                                    struct slot *slot)
 {
-    struct slot slot = {0};
-    enum outcome outcome = connector_connect(s->connector, CONNECTION_REPLICATION, walsender);
+    enum outcome outcome;
 
-    if (outcome != OUTCOME_OK)
-        return outcome;
+    *slot = (struct slot){0};
     system_release(&s->system);
-    outcome = system_identify(*walsender, &s->system);
+    s->copy.name[0] = '\0';
+    outcome = system_identify(walsender, &s->system);
     if (outcome == OUTCOME_OK && !session_is_rows_only(s))
-        outcome = slot_find(sql, s->o->slot, &slot);
+        outcome = slot_find(sql, s->o->slot, slot);
     if (outcome == OUTCOME_OK)
-        outcome = choose_plugin(s, &slot);
+        outcome = choose_plugin(s, slot);
     if (outcome == OUTCOME_OK)
         outcome = version_check(s->system.version, s->o);
     if (!s->prepared)
-        s->begun = has_begun(s, &slot);
-    if (outcome == OUTCOME_OK && session_has_position(s))
-        outcome = checks_system(s, *walsender);
-    else if (outcome == OUTCOME_OK && s->delivery.resumed)
+        s->begun = has_begun(s, slot);
+    return outcome;
+}
+
+enum outcome session_look_at_slot(struct session *s, PGconn *sql, PGconn *walsender,
+                                  struct slot *slot)
+{
+    enum outcome outcome = OUTCOME_OK;
+
+    if (session_has_position(s))
+        outcome = checks_system(s, walsender);
+    else if (s->delivery.resumed)
         outcome = checks_state(s);
-    if (outcome == OUTCOME_OK && slot.exists)
-        outcome = checks_slot(s, sql, &slot);
-    if (outcome == OUTCOME_OK && slot.exists && session_has_position(s))
-        outcome = checks_slot_position(s, &slot);
+    if (outcome == OUTCOME_OK && slot->exists)
+        outcome = checks_slot(s, sql, slot);
+    if (outcome == OUTCOME_OK && slot->active && session_only_looks(s))
+        outcome = checks_copy_slot(s, sql, walsender, slot);
+    if (outcome == OUTCOME_OK && slot->exists && session_has_position(s))
+        outcome = checks_slot_position(s, slot);
+    return outcome;
+}
+
+static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **walsender)
+{
+    struct slot slot;
+    enum outcome outcome = connector_connect(s->connector, CONNECTION_REPLICATION, walsender);
+
+    if (outcome == OUTCOME_OK)
+        outcome = session_look_at_server(s, sql, *walsender, &slot);
+    if (outcome == OUTCOME_OK)
+        outcome = session_look_at_slot(s, sql, *walsender, &slot);
     if (outcome != OUTCOME_OK)
         return outcome;
     return s->prepared ? prepare_again(s, sql, &slot) : prepare(s, sql, *walsender, &slot);
@@ -581,7 +576,7 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
     enum outcome outcome;
 
     s->started = true;
-    outcome = stream_start(&s->stream, walsender, s->o, s->delivery.emitted.lsn);
+    outcome = stream_start(&s->stream, walsender, s->o, &s->copy, s->delivery.emitted.lsn);
     s->streamed |= outcome == OUTCOME_OK;
     s->refused = outcome == OUTCOME_MISUSED && !s->streamed && !s->delivery.resumed;
     if (outcome == OUTCOME_MISUSED)
@@ -713,7 +708,7 @@ void session_tell_slot(struct session *s)
     PGconn *sql;
     enum outcome outcome;
 
-    if (!s->streamed)
+    if (!s->streamed || session_only_looks(s))
         return;
     buf_init(&why, 256);
     log_keep_errors(&why);
@@ -768,6 +763,8 @@ enum outcome session_leave_slot(struct session *s, bool orderly)
 {
     enum outcome outcome = OUTCOME_OK;
 
+    if (session_only_looks(s))
+        return OUTCOME_OK;
     if (s->o->drop_slot_on_stop && orderly && !session_is_rows_only(s)) {
         outcome = drop_slot(s);
         if (outcome == OUTCOME_OK)

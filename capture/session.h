@@ -9,6 +9,7 @@
 #define CAPTURE_SESSION_H
 
 #include "capture/bounds.h"
+#include "capture/meter.h"
 #include "capture/pipeline.h"
 #include "capture/rows.h"
 #include "cli/options.h"
@@ -34,6 +35,7 @@ struct session {
     struct rows rows;
     struct sieve *sieve; /* NULL = messages go straight to the pipeline */
     struct stream stream;
+    struct slot_copy copy; /* --peek: of a slot that somebody else reads, on this connection */
     PGconn *observer; /* of a standby's timeline, beside the stream; NULL = not needed so far */
     bool prepared; /* the first connect has been made: pipeline and bounds are there */
     usec_t patience; /* with a server that is silent; 0 = as long as a sender has with us */
@@ -47,10 +49,34 @@ struct session {
     bool started;  /* streaming was asked for, on the present connection */
     lsn_t snapshot_end; /* mode snapshot: changes up to there belong to it; 0 = not known yet */
     bool renewed;  /* when_needed has begun anew, and rows have not been given since */
+    struct meter meter; /* what is told of the run */
 };
 
-/* Locks and reads the state file, opens the output: what needs no server. */
-enum outcome session_open(struct session *s, const struct options *o);
+/* Locks and reads the state file; no server is asked.  Takes the connector over; NULL: makes one. */
+enum outcome session_open(struct session *s, const struct options *o, struct connector *connector);
+
+/*
+ * What session_connect() asks before it changes anything, in its order; --check asks the same.
+ *
+ * The server: which it is, with which plugin *slot is read, if that exists, and whether it knows all
+ * that was asked for.
+ */
+enum outcome session_look_at_server(struct session *s, PGconn *sql, PGconn *walsender,
+                                    struct slot *slot);
+
+/* Whether it has our position, and the slot is one that the run can read from there. */
+enum outcome session_look_at_slot(struct session *s, PGconn *sql, PGconn *walsender,
+                                  struct slot *slot);
+
+/* Whether a slot that is missing has to be there. */
+enum outcome session_look_for_slot(struct session *s, const struct slot *slot);
+
+/* The tables that were selected, and how their rows are read.  OUTCOME_OK: the pipeline is there. */
+enum outcome session_look_at_tables(struct session *s, PGconn *sql, const struct slot *slot);
+
+/* Where it is to begin; false in *needed: with nothing left to do there, it ends. */
+enum outcome session_look_at_start(const struct session *s, PGconn *sql, const struct slot *slot,
+                                   bool *needed);
 
 /* Connects and starts the stream behind delivery.emitted; the first time creates what is missing. */
 enum outcome session_connect(struct session *s);
@@ -84,6 +110,12 @@ void session_tell_slot(struct session *s);
 static inline bool session_is_rows_only(const struct session *s)
 {
     return s->o->mode == MODE_INITIAL_ONLY;
+}
+
+/* --peek: nothing on the server is changed, above all not the slot. */
+static inline bool session_only_looks(const struct session *s)
+{
+    return s->o->action == ACTION_PEEK;
 }
 
 /* Whether a run of a mode that ends by itself has come to that end, and not to another bound. */

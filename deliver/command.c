@@ -124,6 +124,7 @@ static bool start_both(struct command *c, const char *text, char *const *environ
 {
     pid_t parent = getpid();
 
+    log_flush(); /* what is held back is not the child's to print */
     c->pid = fork();
     if (c->pid == 0)
         become(text, environment, ends[0], parent);

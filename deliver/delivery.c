@@ -25,7 +25,8 @@ enum outcome delivery_load_state(struct delivery *d, const struct options *o)
 {
     enum outcome outcome;
 
-    *d = (struct delivery){.state_path = o->state_file, .lock = {.fd = -1}};
+    *d = (struct delivery){
+        .state_path = o->state_file, .lock = {.fd = -1}, .looks = o->action == ACTION_PEEK};
     d->output.fd = d->output.read_fd = d->replies.fd = -1;
     outcome = o->ack_mode == ACK_REPLY ? replies_open(&d->replies, o) : OUTCOME_OK;
     if (outcome != OUTCOME_OK || !d->state_path)
@@ -87,10 +88,11 @@ static enum outcome check_accepted_part(const struct output *out,
 }
 
 /* The file of the last run: what lies behind the accepted part was never acknowledged. */
-static enum outcome continue_output(struct output *out, const struct accepted_file *accepted)
+static enum outcome check_continued(const struct output *out, const struct accepted_file *accepted)
 {
     enum outcome outcome;
     bool intact;
+
 
     if (out->offset == 0 && accepted->length > 0) {
         log_warning("output file \"%s\" has been emptied since the last run", accepted->path);
@@ -101,7 +103,14 @@ static enum outcome continue_output(struct output *out, const struct accepted_fi
     outcome = check_accepted_part(out, accepted, &intact);
     if (outcome == OUTCOME_OK && !intact)
         return refuse_output(accepted->path, "its accepted part has been changed");
-    if (outcome != OUTCOME_OK || out->offset == accepted->length)
+    return outcome;
+}
+
+static enum outcome continue_output(struct output *out, const struct accepted_file *accepted)
+{
+    enum outcome outcome = check_continued(out, accepted);
+
+    if (outcome != OUTCOME_OK || out->offset <= accepted->length)
         return outcome;
     log_notice("cutting output file \"%s\" back to the %" PRIu64 " bytes that were accepted",
                accepted->path, accepted->length);
@@ -151,13 +160,18 @@ static enum outcome cut_previous_output(const struct accepted_file *accepted)
     return outcome;
 }
 
+static bool has_name(const struct output *out, const struct accepted_file *accepted)
+{
+    return out->given && out->path && strcmp(out->path, accepted->path) == 0;
+}
+
 /*
  * With -f the name is the output.  An empty file of that name is what log rotation leaves behind;
  * one with content was put there by somebody.
  */
 static enum outcome check_name(const struct output *out, const struct accepted_file *accepted)
 {
-    if (!out->given || !out->path || strcmp(out->path, accepted->path) != 0)
+    if (!has_name(out, accepted))
         return cut_previous_output(accepted);
     if (out->offset > 0)
         return refuse_output(out->path, "it is another file than the one that was written to");
@@ -266,6 +280,26 @@ enum outcome delivery_open_output(struct delivery *d, const struct options *o)
                                : check_name(&d->output, accepted);
     d->boundary = output_end(&d->output);
     return outcome;
+}
+
+enum outcome delivery_look_at_output(struct delivery *d, const struct options *o)
+{
+    const struct accepted_file *accepted = &d->state.output;
+    enum outcome outcome = check_not_missing(d, o);
+    struct stat st;
+
+    if (outcome == OUTCOME_OK)
+        outcome = check_kind(o);
+    if (outcome != OUTCOME_OK || !o->file || stat(o->file, &st) != 0 || !S_ISREG(st.st_mode))
+        return outcome;
+    outcome = output_open(&d->output, o->file); /* which changes nothing of a file that is there */
+    if (outcome == OUTCOME_OK)
+        outcome = choose_mode(d, o);
+    if (outcome != OUTCOME_OK || !accepted->path)
+        return outcome;
+    if (is_same_file(&d->output, accepted))
+        return check_continued(&d->output, accepted);
+    return has_name(&d->output, accepted) ? check_name(&d->output, accepted) : OUTCOME_OK;
 }
 
 /* ---- on record ---- */
@@ -441,7 +475,9 @@ static bool take_accepted(struct delivery *d, struct ledger_entry *entry)
     if (d->mode == ACK_REPLY)
         return take_replied(d, entry);
     return ledger_take(&d->ledger,
-                       d->batches ? batches_accepted(d->batches) : output_taken(&d->output),
+                       d->batches ? batches_accepted(d->batches)
+                       : d->looks ? d->output.offset
+                                  : output_taken(&d->output),
                        LEDGER_ANY_LSN, entry);
 }
 

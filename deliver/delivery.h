@@ -31,6 +31,7 @@ struct delivery {
     struct state state;
     bool resumed; /* a state file was there */
     bool continues; /* ... and the output is the file that it knows, cut back to what was accepted */
+    bool looks; /* --peek: what is written is as good as read, as nothing is acknowledged */
     enum ack_mode mode;
     struct output output; /* with files or batches: only counts what they hold */
     struct files *files;     /* -f with placeholders, else NULL */
@@ -61,6 +62,11 @@ enum outcome delivery_load_state(struct delivery *d, const struct options *o);
  * was accepted; one that does not fit is refused.
  */
 enum outcome delivery_open_output(struct delivery *d, const struct options *o);
+
+/*
+ * Why it would be refused, found without making, cutting or writing to anything: -f FILE only.
+ */
+enum outcome delivery_look_at_output(struct delivery *d, const struct options *o);
 
 /*
  * Where the run begins: puts that on record, with the output as it is now.  The state's identity

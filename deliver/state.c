@@ -155,13 +155,19 @@ static enum outcome take_lock(const struct state_lock *lock, const char *path)
     return lock_failed(lock, "lock");
 }
 
+static char *lock_path(const char *path)
+{
+    char *real = resolved(path), *lock = xasprintf("%s.lock", real);
+
+    free(real);
+    return lock;
+}
+
 enum outcome state_lock(struct state_lock *lock, const char *path)
 {
     enum outcome outcome = OUTCOME_OK;
-    char *real = resolved(path);
 
-    lock->path = xasprintf("%s.lock", real);
-    free(real);
+    lock->path = lock_path(path);
     while (outcome == OUTCOME_OK) {
         lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (lock->fd < 0)
@@ -183,6 +189,24 @@ void state_unlock(struct state_lock *lock)
     }
     free(lock->path);
     *lock = (struct state_lock){.fd = -1};
+}
+
+/* No lock file is there while nobody holds it: then one has to be made. */
+enum outcome state_look_at_lock(const char *path)
+{
+    struct state_lock lock = {.path = lock_path(path)};
+    struct flock holder = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    enum outcome outcome = OUTCOME_OK;
+
+    lock.fd = open(lock.path, O_RDWR | O_CLOEXEC);
+    if (lock.fd >= 0 && fcntl(lock.fd, F_GETLK, &holder) == 0 && holder.l_type != F_UNLCK)
+        outcome = held_by_other(&lock, path);
+    else if (lock.fd < 0 && !(file_is_missing() && file_can_be_made(lock.path)))
+        outcome = lock_failed(&lock, "open");
+    if (lock.fd >= 0)
+        close(lock.fd);
+    free(lock.path);
+    return outcome;
 }
 
 /* ---- reading ---- */

@@ -105,6 +105,9 @@ struct state_lock {
 enum outcome state_lock(struct state_lock *lock, const char *path);
 void state_unlock(struct state_lock *lock);
 
+/* What state_lock() would say, found without making or holding anything. */
+enum outcome state_look_at_lock(const char *path);
+
 /*
  * Reads the file.  *found is false when there is none; anything else than a whole state file of a
  * version that is known is OUTCOME_MISUSED, and the file stays as it is.

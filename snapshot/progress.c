@@ -1,6 +1,7 @@
 #include "snapshot/progress.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -17,8 +18,7 @@ _Static_assert(PROGRESS_SAMPLES > WINDOW_USEC / LINE_USEC + 2, "too few samples 
 
 /* What can be said now; negative = unknown. */
 struct outlook {
-    int64_t rows_per_second;
-    int64_t bytes_per_second;
+    struct progress_rates per_second;
     int percent;
     int64_t seconds_left;
 };
@@ -70,6 +70,27 @@ static int64_t rate(uint64_t before, uint64_t after, usec_t elapsed)
     return r < 1e18 ? (int64_t)(r + 0.5) : -1;
 }
 
+/* No sample that is kept is later or more than the figures are. */
+struct progress_rates progress_rates(struct progress *p, uint64_t count, uint64_t bytes,
+                                     usec_t now)
+{
+    struct progress_sample current = {.at = now, .count = count, .bytes = bytes};
+    const struct progress_sample *base;
+    struct progress_rates rates;
+
+    if (p->count == 0 || now < newest(p)->at || count < newest(p)->count ||
+        bytes < newest(p)->bytes)
+        restart_samples(p, current);
+    drop_old_samples(p, now);
+    base = &p->samples[p->oldest];
+    rates = (struct progress_rates){
+        .count = rate(base->count, count, now - base->at),
+        .bytes = rate(base->bytes, bytes, now - base->at),
+    };
+    add_sample(p, current);
+    return rates;
+}
+
 /* ---- outlook ---- */
 
 static int percent_done(double share)
@@ -92,31 +113,18 @@ static int64_t seconds_left(double share, usec_t elapsed)
     return (int64_t)seconds + (seconds > (double)(int64_t)seconds);
 }
 
-/* Takes the figures as a sample, too; none that is kept is later or more than they are. */
 static struct outlook look(struct progress *p, const struct progress_figures *f, usec_t now)
 {
-    struct progress_sample current = {.at = now, .rows = f->rows, .bytes = f->bytes};
-    const struct progress_sample *base;
-    struct outlook o;
-
-    if (now < newest(p)->at || f->rows < newest(p)->rows || f->bytes < newest(p)->bytes)
-        restart_samples(p, current);
-    drop_old_samples(p, now);
-    base = &p->samples[p->oldest];
-    o = (struct outlook){
-        .rows_per_second = rate(base->rows, f->rows, now - base->at),
-        .bytes_per_second = rate(base->bytes, f->bytes, now - base->at),
+    return (struct outlook){
+        .per_second = progress_rates(p, f->rows, f->bytes, now),
         .percent = percent_done(f->share),
         .seconds_left = seconds_left(f->share, now - p->started),
     };
-    add_sample(p, current);
-    return o;
 }
 
 /* ---- for people ---- */
 
-/* 1,234,567, whatever the locale. */
-static void put_grouped(struct buf *b, uint64_t n)
+void progress_add_grouped(struct buf *b, uint64_t n)
 {
     char digits[20];
     size_t count = (size_t)(put_u64(digits, n) - digits);
@@ -130,22 +138,20 @@ static void put_grouped(struct buf *b, uint64_t n)
 
 static void put_count(struct buf *b, uint64_t n, const char *noun)
 {
-    put_grouped(b, n);
+    progress_add_grouped(b, n);
     buf_printf(b, " %s%s", noun, n == 1 ? "" : "s");
 }
 
-/* To three digits. */
-static uint64_t rounded(uint64_t n)
+void progress_add_rounded(struct buf *b, uint64_t n)
 {
     uint64_t unit = 1;
 
     while (n / unit >= 1000)
         unit *= 10;
-    return (n + unit / 2) / unit * unit;
+    progress_add_grouped(b, (n + unit / 2) / unit * unit);
 }
 
-/* 3s, 2m05s, 1h12m */
-static void put_duration(struct buf *b, int64_t seconds)
+void progress_add_duration(struct buf *b, int64_t seconds)
 {
     if (seconds < 60)
         buf_printf(b, "%" PRId64 "s", seconds);
@@ -164,16 +170,16 @@ static void show_line(const struct progress_figures *f, const struct outlook *o)
     if (f->table)
         buf_printf(&b, "%s  ", f->table);
     put_count(&b, f->rows, "row");
-    if (o->rows_per_second >= 0) {
+    if (o->per_second.count >= 0) {
         buf_add_str(&b, "  ");
-        put_grouped(&b, rounded((uint64_t)o->rows_per_second));
+        progress_add_rounded(&b, (uint64_t)o->per_second.count);
         buf_add_str(&b, " rows/s");
     }
     if (o->percent >= 0)
         buf_printf(&b, "  %d%%", o->percent);
     if (o->seconds_left >= 0) {
         buf_add_str(&b, "  ");
-        put_duration(&b, o->seconds_left);
+        progress_add_duration(&b, o->seconds_left);
         buf_add_str(&b, " left");
     }
     buf_add_char(&b, '\0');
@@ -183,25 +189,31 @@ static void show_line(const struct progress_figures *f, const struct outlook *o)
 
 /* ---- for programs ---- */
 
+static void add_if_known(struct log_figures *f, const char *name, int64_t n)
+{
+    if (n >= 0)
+        log_figure_u64(f, name, (uint64_t)n);
+}
+
 static void show_stats(const struct progress_figures *f, const struct outlook *o)
 {
-    struct buf b;
+    struct log_figures said;
+    char share[16];
 
-    buf_init(&b, 256);
+    log_figures_init(&said);
     if (f->table)
-        buf_printf(&b, " table=%s", f->table);
-    buf_printf(&b, " rows=%" PRIu64, f->rows);
-    if (o->rows_per_second >= 0)
-        buf_printf(&b, " rows_per_second=%" PRId64, o->rows_per_second);
-    buf_printf(&b, " bytes=%" PRIu64, f->bytes);
-    if (o->bytes_per_second >= 0)
-        buf_printf(&b, " bytes_per_second=%" PRId64, o->bytes_per_second);
-    if (o->percent >= 0) /* not %.2f, whose point depends on the locale */
-        buf_printf(&b, " share=%d.%02d", o->percent / 100, o->percent % 100);
-    if (o->seconds_left >= 0)
-        buf_printf(&b, " seconds_left=%" PRId64, o->seconds_left);
-    log_notice("snapshot:%.*s", (int)b.len, b.data);
-    buf_release(&b);
+        log_figure_text(&said, "table", f->table);
+    log_figure_u64(&said, "rows", f->rows);
+    add_if_known(&said, "rows_per_second", o->per_second.count);
+    log_figure_u64(&said, "bytes", f->bytes);
+    add_if_known(&said, "bytes_per_second", o->per_second.bytes);
+    /* not %.2f, whose point depends on the locale */
+    snprintf(share, sizeof share, "%d.%02d", o->percent / 100, o->percent % 100);
+    if (o->percent >= 0)
+        log_figure(&said, "share", share);
+    add_if_known(&said, "seconds_left", o->seconds_left);
+    log_notice_figures(&said, "snapshot:%s", said.text.data);
+    log_figures_release(&said);
 }
 
 /* ---- when ---- */
@@ -216,6 +228,11 @@ void progress_init(struct progress *p, bool line, usec_t every, usec_t now)
         .next_stats = now + every,
     };
     restart_samples(p, (struct progress_sample){.at = now});
+}
+
+void progress_restart(struct progress *p, uint64_t count, uint64_t bytes, usec_t now)
+{
+    restart_samples(p, (struct progress_sample){.at = now, .count = count, .bytes = bytes});
 }
 
 usec_t progress_due(const struct progress *p)
@@ -238,18 +255,25 @@ static bool is_due(usec_t *next, usec_t every, usec_t now)
     return due;
 }
 
-void progress_show(struct progress *p, const struct progress_figures *f, usec_t now)
+struct progress_dues progress_take_dues(struct progress *p, usec_t now)
 {
     bool line = p->line && is_due(&p->next_line, LINE_USEC, now);
     bool stats = p->every > 0 && is_due(&p->next_stats, p->every, now);
+
+    return (struct progress_dues){.line = p->line && (line || stats), .stats = stats};
+}
+
+void progress_show(struct progress *p, const struct progress_figures *f, usec_t now)
+{
+    struct progress_dues dues = progress_take_dues(p, now);
     struct outlook o;
 
-    if (!line && !stats)
+    if (!dues.line && !dues.stats)
         return;
     o = look(p, f, now);
-    if (stats)
+    if (dues.stats)
         show_stats(f, &o);
-    if (p->line) /* the message has erased it */
+    if (dues.line)
         show_line(f, &o);
 }
 
@@ -268,7 +292,7 @@ void progress_end(struct progress *p, const struct progress_figures *f, unsigned
         buf_printf(&b, "%d.%d seconds", (int)(elapsed / USEC_PER_SEC),
                    (int)(elapsed % USEC_PER_SEC / (USEC_PER_SEC / 10)));
     else
-        put_duration(&b, elapsed / USEC_PER_SEC);
+        progress_add_duration(&b, elapsed / USEC_PER_SEC);
     log_notice("%.*s", (int)b.len, b.data); /* which erases the line */
     buf_release(&b);
     p->line = false;

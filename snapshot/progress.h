@@ -1,5 +1,6 @@
 /*
- * progress - what a snapshot tells people while it runs, on standard error by way of base/log.
+ * progress - what a snapshot tells people while it runs, on standard error by way of base/log; with
+ * the clockwork and the rates of any such report, which capture/meter uses for the stream.
  *
  * On a terminal a status line, redrawn four times a second and erased by whatever else is said:
  *
@@ -16,11 +17,14 @@
  * time left follows from the share that has been done in the time since progress_init().  A share
  * is rounded down: 100% is all.
  *
+ * Messages are log_notice_figures(): in JSON the figures are members.
+ *
  * Every `now` is of clock_ticks(); one that goes back or stands still does no harm.
  */
 #ifndef SNAPSHOT_PROGRESS_H
 #define SNAPSHOT_PROGRESS_H
 
+#include "base/buf.h"
 #include "cdcdump.h"
 
 /* How far the snapshot is; counts begin with 0 at progress_init(). */
@@ -34,7 +38,7 @@ struct progress_figures {
 /* What rates are measured against. */
 struct progress_sample {
     usec_t at;
-    uint64_t rows;
+    uint64_t count; /* rows, or records of the stream */
     uint64_t bytes;
 };
 
@@ -55,6 +59,9 @@ struct progress {
 /* line: stderr is a terminal, and a status line is welcome; every: --stats, 0 = off. */
 void progress_init(struct progress *p, bool line, usec_t every, usec_t now);
 
+/* As of progress_init() for the rates: what came before tells nothing. */
+void progress_restart(struct progress *p, uint64_t count, uint64_t bytes, usec_t now);
+
 /* Ticks when progress_show() has something to do next; INT64_MAX = never. */
 usec_t progress_due(const struct progress *p);
 
@@ -68,5 +75,30 @@ void progress_show(struct progress *p, const struct progress_figures *f, usec_t 
  */
 void progress_end(struct progress *p, const struct progress_figures *f, unsigned tables,
                   usec_t now);
+
+/* ---- for other reports ---- */
+
+/* What is due now; both move on to their next time. */
+struct progress_dues {
+    bool line; /* also along with a message, which has erased it */
+    bool stats;
+};
+
+struct progress_dues progress_take_dues(struct progress *p, usec_t now);
+
+/* Per second; negative = unknown. */
+struct progress_rates {
+    int64_t count;
+    int64_t bytes;
+};
+
+/* Takes the figures as a sample, too. */
+struct progress_rates progress_rates(struct progress *p, uint64_t count, uint64_t bytes,
+                                     usec_t now);
+
+/* 1,234,567, whatever the locale; the same to three digits; 3s, 2m05s, 1h12m. */
+void progress_add_grouped(struct buf *b, uint64_t n);
+void progress_add_rounded(struct buf *b, uint64_t n);
+void progress_add_duration(struct buf *b, int64_t seconds);
 
 #endif

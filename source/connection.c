@@ -36,6 +36,7 @@ struct params {
 struct connector {
     const struct options *o;
     PQconninfoOption *parsed; /* of the connection string; NULL where none was given */
+    char **keywords;          /* of o->connection_settings; their values stand in those */
     char *session_options;
     char *password; /* typed by the user; NULL = none */
     char *host;     /* where the last connection went; NULL = anywhere */
@@ -130,12 +131,36 @@ void connector_next_host(struct connector *c)
     }
 }
 
+/* What the file says, which comes behind the command line and before the environment. */
+static const char *configured_value(const struct connector *c, const char *keyword)
+{
+    const struct string_list *settings = &c->o->connection_settings;
+    const char *value = NULL;
+
+    for (size_t i = 0; i < settings->count; i++)
+        if (strcmp(c->keywords[i], keyword) == 0)
+            value = settings->items[i] + strlen(keyword) + 1;
+    return value;
+}
+
+/* keyword=value, as given; libpq wants them apart. */
+static void split_settings(struct connector *c)
+{
+    const struct string_list *settings = &c->o->connection_settings;
+
+    c->keywords = xcalloc(settings->count + 1, sizeof *c->keywords);
+    for (size_t i = 0; i < settings->count; i++)
+        c->keywords[i] = xstrndup(settings->items[i], strcspn(settings->items[i], "="));
+}
+
 /* libpq's own connect_timeout is not honoured by PQconnectPoll(), so it is kept here. */
 static unsigned connect_seconds(const struct connector *c)
 {
     const char *given = parsed_value(c, "connect_timeout");
     unsigned long seconds;
 
+    if (!given)
+        given = configured_value(c, "connect_timeout");
     if (!given)
         given = getenv("PGCONNECT_TIMEOUT");
     seconds = given ? strtoul(given, NULL, 10) : 0;
@@ -178,6 +203,7 @@ struct connector *connector_new(const struct options *o)
     const char *given;
 
     c->o = o;
+    split_settings(c);
     if (!parse_conninfo(c)) {
         connector_free(c);
         return NULL;
@@ -213,6 +239,9 @@ void connector_free(struct connector *c)
     for (int i = 0; i < 3; i++)
         free(c->lists[i]);
     PQconninfoFree(c->parsed);
+    for (size_t i = 0; c->keywords && i < c->o->connection_settings.count; i++)
+        free(c->keywords[i]);
+    free(c->keywords);
     free(c->session_options);
     free(c->password);
     free(c);
@@ -228,7 +257,7 @@ static void add_param(struct params *p, const char *keyword, const char *value)
     p->values[p->n++] = value;
 }
 
-/* Later entries win: defaults, the command line, the connection string, what must be. */
+/* Later entries win: defaults, the file, the command line, the connection string, what must be. */
 static void collect_params(const struct connector *c, enum connection_kind kind, struct params *p)
 {
     const struct options *o = c->o;
@@ -238,6 +267,8 @@ static void collect_params(const struct connector *c, enum connection_kind kind,
     add_param(p, "keepalives_interval", "10");
     add_param(p, "keepalives_count", "3");
     add_param(p, "tcp_user_timeout", "30000");
+    for (size_t i = 0; i < o->connection_settings.count; i++)
+        add_param(p, c->keywords[i], configured_value(c, c->keywords[i]));
     add_param(p, "host", o->host);
     add_param(p, "port", o->port);
     add_param(p, "user", o->user);
@@ -271,6 +302,7 @@ enum outcome connection_wait(const PGconn *conn, bool for_write, bool heed, usec
             return OUTCOME_STOPPED;
         if (ticks && left <= 0)
             return OUTCOME_UNAVAILABLE;
+        log_flush();
         n = poll(fds, 2, ticks ? (int)(left / 1000 + 1) : -1);
         if (n > 0 && fds[0].revents)
             return OUTCOME_OK;
@@ -331,15 +363,19 @@ static const char *split_sqlstates(char *message, char sqlstate[6])
     return sqlstate;
 }
 
-static void hint_at_refusal(const char *sqlstate, enum connection_kind kind)
+static void hint_at_refusal(const PGconn *conn, const char *sqlstate, enum connection_kind kind)
 {
-    if (strcmp(sqlstate, "28000") == 0)
+    if (PQconnectionNeedsPassword(conn) || strcmp(sqlstate, "28P01") == 0)
+        log_hint("Give the role's password in PGPASSWORD, in the password file, or with -W.");
+    else if (strcmp(sqlstate, "28000") == 0)
         log_hint("Where pg_hba.conf is the reason: a logical walsender needs a line for the "
                  "database itself, one for \"replication\" does not match it.");
     else if (strcmp(sqlstate, "42501") == 0 && kind == CONNECTION_REPLICATION)
         log_hint("The role needs the REPLICATION attribute: ALTER ROLE … REPLICATION.");
     else if (strcmp(sqlstate, "53300") == 0)
         log_hint("See the server's settings max_connections and max_wal_senders.");
+    else if (strcmp(sqlstate, "3D000") == 0)
+        log_hint("Name a database that is there with -d; psql -l lists them.");
 }
 
 static enum outcome refused(const PGconn *conn, enum connection_kind kind)
@@ -355,7 +391,7 @@ static enum outcome refused(const PGconn *conn, enum connection_kind kind)
     if (PQconnectionNeedsPassword(conn))
         outcome = OUTCOME_MISUSED; /* and trying again would not bring one */
     log_error("could not connect: %s", message);
-    hint_at_refusal(sqlstate, kind);
+    hint_at_refusal(conn, sqlstate, kind);
     free(message);
     return outcome;
 }
@@ -509,8 +545,10 @@ void connection_cancel(PGconn *conn)
     PGcancel *handle = PQgetCancel(conn);
     usec_t deadline = clock_ticks() + CANCEL_USEC;
     char message[256];
-    pid_t pid = handle ? fork() : -1;
+    pid_t pid;
 
+    log_flush(); /* what is held back is not the child's to print */
+    pid = handle ? fork() : -1;
     if (pid == 0)
         _exit(PQcancel(handle, message, sizeof message) ? 0 : 1);
     while (pid > 0 && waitpid(pid, NULL, WNOHANG) == 0) {

@@ -319,20 +319,30 @@ static const char setting_question[] =
     "          WHERE name NOT IN ('', $1)) || quote_ident($1::text) AS setting"
     "   FROM setting WHERE $1 NOT IN (SELECT name FROM allowed)";
 
-void plugin_hint_at_setting(PGconn *sql, const struct plugin *p, bool forbidden)
+enum outcome plugin_setting(PGconn *sql, const struct plugin *p, char **list)
 {
     PGresult *result;
+    enum outcome outcome =
+        sql_query(sql, "look up the server's setting", setting_question, 1, &p->library, &result);
 
-    if (sql_query(sql, "look up the server's setting", setting_question, 1, &p->library, &result) !=
-        OUTCOME_OK)
+    *list = PQntuples(result) == 1 ? xstrdup(PQgetvalue(result, 0, 0)) : NULL;
+    PQclear(result);
+    return outcome;
+}
+
+void plugin_hint_at_setting(PGconn *sql, const struct plugin *p, bool forbidden)
+{
+    char *list;
+
+    if (plugin_setting(sql, p, &list) != OUTCOME_OK)
         return;
-    if (PQntuples(result) == 1)
+    if (list)
         log_hint("A superuser can allow it: ALTER SYSTEM SET output_plugin_libraries = %s; SELECT "
                  "pg_reload_conf();",
-                 PQgetvalue(result, 0, 0));
+                 list);
     else if (forbidden && !p->publishes)
         log_hint("A superuser can allow it: SHOW output_plugin_libraries tells the list, to which "
                  "ALTER SYSTEM SET output_plugin_libraries = …, %s adds the plugin.",
                  p->library);
-    PQclear(result);
+    free(list);
 }

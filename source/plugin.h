@@ -63,6 +63,12 @@ bool plugin_yields(const struct options *o, struct plugin_options *chosen, const
 bool plugin_nan_is_null(const struct options *o, const struct plugin_options *chosen);
 
 /*
+ * Where the server's setting output_plugin_libraries is known to leave the plugin out: *list is what it
+ * is to be set to, which the caller frees.  NULL: it does not, or there is no such setting.
+ */
+enum outcome plugin_setting(PGconn *sql, const struct plugin *p, char **list);
+
+/*
  * After an attempt to create or start a slot that the server has refused: where it is the server's
  * setting output_plugin_libraries that forbids the plugin, says how to set it.  forbidden: the
  * server's error was about privileges.

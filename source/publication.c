@@ -57,30 +57,23 @@ static const char *published_tables(const PGconn *sql)
 }
 
 /*
- * Runs the statement that the server itself put together from names, so that quoting is its own;
- * *ran becomes true when it found that there is one to run.
+ * The statement that the server itself puts together from names, so that quoting is its own; NULL
+ * where it finds that there is none to run.
  */
-static enum outcome run_generated(PGconn *sql, const char *doing, const char *generator,
-                                  int nparams, const char *const *params, bool *ran)
+static enum outcome generate(PGconn *sql, const char *generator, int nparams,
+                             const char *const *params, char **statement)
 {
     PGresult *result;
-    enum outcome outcome = sql_query(sql, doing, generator, nparams, params, &result);
+    enum outcome outcome =
+        sql_query(sql, "look up the published tables", generator, nparams, params, &result);
 
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    for (int i = 0; i < PQntuples(result) && outcome == OUTCOME_OK; i++) {
-        log_verbose("%s", PQgetvalue(result, i, 0));
-        outcome = sql_run(sql, doing, PQgetvalue(result, i, 0));
-        *ran = true;
-        if (outcome == OUTCOME_MISUSED)
-            log_hint("A role that owns the tables can run: %s", PQgetvalue(result, i, 0));
-    }
+    *statement = PQntuples(result) > 0 ? xstrdup(result_first(result)) : NULL;
     PQclear(result);
     return outcome;
 }
 
-static enum outcome create_filtered(PGconn *sql, const struct options *o,
-                                    const struct selection *s)
+static enum outcome creation_filtered(PGconn *sql, const struct options *o,
+                                      const struct selection *s, char **statement)
 {
     const char *params[] = {s->oids, o->publication};
     const char *with = PQserverVersion(sql) >= 130000
@@ -93,17 +86,15 @@ static enum outcome create_filtered(PGconn *sql, const struct options *o,
                   "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
                   " WHERE c.oid IN %s",
                   with, published_tables(sql));
-    bool ran;
-    enum outcome outcome = run_generated(sql, "create the publication", generator, 2, params, &ran);
+    enum outcome outcome = generate(sql, generator, 2, params, statement);
 
     free(generator);
-    if (outcome == OUTCOME_OK)
-        log_notice("created publication \"%s\"", o->publication);
     return outcome;
 }
 
 /* ALTER PUBLICATION … SET TABLE, only where the lists differ. */
-static enum outcome keep_filtered(PGconn *sql, const struct options *o, const struct selection *s)
+static enum outcome keep_filtered(PGconn *sql, const struct options *o, const struct selection *s,
+                                  char **statement)
 {
     const char *params[] = {s->oids, o->publication};
     const char *tables = published_tables(sql);
@@ -119,30 +110,21 @@ static enum outcome keep_filtered(PGconn *sql, const struct options *o, const st
         " HAVING EXISTS (SELECT oid FROM wanted EXCEPT SELECT oid FROM listed)"
         "     OR EXISTS (SELECT oid FROM listed EXCEPT SELECT oid FROM wanted)",
         tables);
-    bool altered = false;
-    enum outcome outcome = run_generated(sql, "alter the publication", generator, 2, params, &altered);
+    enum outcome outcome = generate(sql, generator, 2, params, statement);
 
     free(generator);
-    if (outcome == OUTCOME_OK && altered)
-        log_notice("altered publication \"%s\": it now sends just the captured tables",
-                   o->publication);
     return outcome;
 }
 
-static enum outcome create_all_tables(PGconn *sql, const struct options *o)
+static enum outcome creation_of_all(PGconn *sql, const struct options *o, char **statement)
 {
     const char *generator =
         PQserverVersion(sql) >= 130000
             ? "SELECT format('CREATE PUBLICATION %I FOR ALL TABLES"
               " WITH (publish_via_partition_root = true)', $1::text)"
             : "SELECT format('CREATE PUBLICATION %I FOR ALL TABLES', $1::text)";
-    bool ran;
-    enum outcome outcome =
-        run_generated(sql, "create the publication", generator, 1, &o->publication, &ran);
 
-    if (outcome == OUTCOME_OK)
-        log_notice("created publication \"%s\" for all tables", o->publication);
-    return outcome;
+    return generate(sql, generator, 1, &o->publication, statement);
 }
 
 /* Whether what is there is of the kind that the mode keeps. */
@@ -174,7 +156,7 @@ static enum outcome warn_unpublished(PGconn *sql, const struct options *o,
     PGresult *result;
     enum outcome outcome;
 
-    if (o->tables.count + o->schemas.count == 0)
+    if (o->tables.count + o->qualified_tables.count + o->schemas.count == 0)
         return OUTCOME_OK;
     outcome = sql_query(sql, "look up the published tables", question, 2, params, &result);
     for (int i = 0; i < PQntuples(result); i++)
@@ -184,25 +166,71 @@ static enum outcome warn_unpublished(PGconn *sql, const struct options *o,
     return outcome;
 }
 
+/* What makes it, or keeps it, what the mode says; NULL = it is that already. */
+static enum outcome choose_statement(PGconn *sql, const struct options *o, const struct selection *s,
+                                     const struct publication *p, char **statement)
+{
+    enum outcome outcome;
+
+    if (!p->exists)
+        return o->publication_mode == PUBLICATION_FILTERED ? creation_filtered(sql, o, s, statement)
+                                                           : creation_of_all(sql, o, statement);
+    outcome = check_kind(o, p);
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (o->publication_mode == PUBLICATION_FILTERED)
+        return keep_filtered(sql, o, s, statement);
+    return o->publication_mode == PUBLICATION_EXISTING ? warn_unpublished(sql, o, s) : OUTCOME_OK;
+}
+
+static enum outcome find_statement(PGconn *sql, const struct options *o, const struct selection *s,
+                                   bool may_create, struct publication *p, char **statement)
+{
+    enum outcome outcome = find_publication(sql, o->publication, p);
+
+    *statement = NULL;
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    if (!p->exists && (!may_create || o->publication_mode == PUBLICATION_EXISTING))
+        return missing(o);
+    return choose_statement(sql, o, s, p, statement);
+}
+
+enum outcome publication_statement(PGconn *sql, const struct options *o, const struct selection *s,
+                                   bool may_create, char **statement)
+{
+    struct publication p;
+
+    return find_statement(sql, o, s, may_create, &p, statement);
+}
+
+static void tell(const struct options *o, const struct publication *before)
+{
+    if (before->exists)
+        log_notice("altered publication \"%s\": it now sends just the captured tables",
+                   o->publication);
+    else
+        log_notice("created publication \"%s\"%s", o->publication,
+                   o->publication_mode == PUBLICATION_ALL_TABLES ? " for all tables" : "");
+}
+
 enum outcome publication_prepare(PGconn *sql, const struct options *o, const struct selection *s,
                                  bool may_create)
 {
     struct publication p;
-    enum outcome outcome = find_publication(sql, o->publication, &p);
+    char *statement;
+    enum outcome outcome = find_statement(sql, o, s, may_create, &p, &statement);
 
-    if (outcome != OUTCOME_OK)
+    if (outcome != OUTCOME_OK || !statement)
         return outcome;
-    if (!p.exists && (!may_create || o->publication_mode == PUBLICATION_EXISTING))
-        return missing(o);
-    if (!p.exists)
-        return o->publication_mode == PUBLICATION_FILTERED ? create_filtered(sql, o, s)
-                                                           : create_all_tables(sql, o);
-    outcome = check_kind(o, &p);
-    if (outcome != OUTCOME_OK)
-        return outcome;
-    if (o->publication_mode == PUBLICATION_FILTERED)
-        return keep_filtered(sql, o, s);
-    return o->publication_mode == PUBLICATION_EXISTING ? warn_unpublished(sql, o, s) : OUTCOME_OK;
+    log_verbose("%s", statement);
+    outcome = sql_run(sql, p.exists ? "alter the publication" : "create the publication", statement);
+    if (outcome == OUTCOME_MISUSED)
+        log_hint("A role that owns the tables can run: %s", statement);
+    if (outcome == OUTCOME_OK)
+        tell(o, &p);
+    free(statement);
+    return outcome;
 }
 
 /* ---- what it sends ---- */
@@ -316,15 +344,21 @@ static const char identity_generator[] =
     "                   WHERE i.indrelid = c.oid AND i.indisreplident AND x.relname = $3::text) END"
     " AND " IS_PUBLISHED_BY("$4") " ORDER BY c.name";
 
-static enum outcome apply_identity(PGconn *sql, const struct options *o, const struct selection *s)
+enum outcome publication_identity_statements(PGconn *sql, const struct options *o,
+                                             const struct selection *s, PGresult **result)
 {
     const char kind[2] = {o->replica_identity[0], '\0'};
     const char *params[] = {s->oids, kind,
                             kind[0] == 'i' ? o->replica_identity + strlen("index:") : "",
                             narrower_publication(o)};
+
+    return sql_query(sql, "look up replica identities", identity_generator, 4, params, result);
+}
+
+static enum outcome apply_identity(PGconn *sql, const struct options *o, const struct selection *s)
+{
     PGresult *result;
-    enum outcome outcome =
-        sql_query(sql, "look up replica identities", identity_generator, 4, params, &result);
+    enum outcome outcome = publication_identity_statements(sql, o, s, &result);
 
     for (int i = 0; i < PQntuples(result) && outcome == OUTCOME_OK; i++) {
         outcome = sql_run(sql, "set the replica identity", PQgetvalue(result, i, 0));

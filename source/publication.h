@@ -26,6 +26,13 @@ enum outcome publication_prepare(PGconn *sql, const struct options *o, const str
                                  bool may_create);
 
 /*
+ * What publication_prepare() would run, which the caller frees; NULL = nothing is missing.  Looks only,
+ * and refuses and warns as it does.
+ */
+enum outcome publication_statement(PGconn *sql, const struct options *o, const struct selection *s,
+                                   bool may_create, char **statement);
+
+/*
  * The tables that it sends, under the names that it sends them by, a row each: oid, schema, name,
  * partitioned, identity, columns (text[]; NULL = all that are not generated), filter (the row
  * filter, NULL = none).  Where there is no publication, or the plugin has no use for one: those that
@@ -53,5 +60,9 @@ enum outcome publication_look(PGconn *sql, const struct options *o, struct publi
  */
 enum outcome publication_set_identity(PGconn *sql, const struct options *o,
                                       const struct selection *s, bool warn);
+
+/* The statements that it would run for --replica-identity, other than keep: the first column. */
+enum outcome publication_identity_statements(PGconn *sql, const struct options *o,
+                                             const struct selection *s, PGresult **result);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "cli/java_regex.h"
 #include "source/connection.h"
 
 /* Ordinary and partitioned tables that write to the WAL, outside of the system's schemas. */
@@ -31,17 +32,45 @@ static char *anchor(const char *pattern)
     return xasprintf("%.*s^(?:%s)$", (int)options, pattern, pattern + options);
 }
 
-static char *anchored_array(const struct string_list *patterns)
+/* The server's form of a pattern for schema.table; those of files have been tried when they were read. */
+static char *translated(const char *java)
 {
-    struct string_list anchored = {xcalloc(patterns->count, sizeof(char *)), patterns->count};
-    char *literal;
+    const char *why;
+    char *pattern = java_regex_translate(java, &why);
+
+    return pattern ? pattern : xstrdup("(?!)");
+}
+
+static struct string_list translated_list(const struct string_list *patterns)
+{
+    struct string_list list = {xcalloc(patterns->count + 1, sizeof(char *)), patterns->count};
 
     for (size_t i = 0; i < patterns->count; i++)
-        anchored.items[i] = anchor(patterns->items[i]);
-    literal = sql_text_array(&anchored);
-    for (size_t i = 0; i < patterns->count; i++)
-        free((void *)(uintptr_t)anchored.items[i]);
-    free(anchored.items);
+        list.items[i] = translated(patterns->items[i]);
+    return list;
+}
+
+static void free_list(struct string_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free((void *)(uintptr_t)list->items[i]);
+    free(list->items);
+}
+
+/* The first ones are qualified: the array's subscripts say how many. */
+static char *anchored_array(const struct string_list *qualified, const struct string_list *patterns)
+{
+    size_t n = qualified->count, count = n + patterns->count;
+    struct string_list anchored = {xcalloc(count + 1, sizeof(char *)), count};
+    char *elements, *literal;
+
+    for (size_t i = 0; i < count; i++)
+        anchored.items[i] = anchor(i < n ? qualified->items[i] : patterns->items[i - n]);
+    elements = sql_text_array(&anchored);
+    literal = n == 0 ? xstrdup(elements)
+                     : xasprintf("[%lld:%zu]=%s", 1 - (long long)n, patterns->count, elements);
+    free(elements);
+    free_list(&anchored);
     return literal;
 }
 
@@ -49,7 +78,8 @@ static char *anchored_array(const struct string_list *patterns)
  * Each pattern by itself, so that the message can name the one that is wrong: as it was given, for
  * x)|(y is only wrong without anchors, and as it is used.
  */
-static enum outcome check_patterns(PGconn *sql, const struct string_list *patterns)
+static enum outcome check_patterns(PGconn *sql, const struct string_list *patterns,
+                                   const struct string_list *as_given)
 {
     enum outcome outcome = OUTCOME_OK;
 
@@ -59,7 +89,7 @@ static enum outcome check_patterns(PGconn *sql, const struct string_list *patter
         char doing[256];
         PGresult *result;
 
-        snprintf(doing, sizeof doing, "use the pattern \"%s\"", patterns->items[i]);
+        snprintf(doing, sizeof doing, "use the pattern \"%s\"", as_given->items[i]);
         outcome = sql_query(sql, doing, "SELECT '' ~ $1, '' ~ $2", 2, params, &result);
         PQclear(result);
         free(pattern);
@@ -67,66 +97,91 @@ static enum outcome check_patterns(PGconn *sql, const struct string_list *patter
     return outcome;
 }
 
-/* Warns about the patterns for which `matches`, an SQL condition on p.re and c, is never true. */
-static enum outcome warn_unmatched(PGconn *sql, const struct string_list *patterns,
-                                   const char *literal, const char *option, const char *matches)
+/* Patterns that come from one place. */
+struct pattern_option {
+    const struct string_list *given;    /* as the user wrote them */
+    const struct string_list *patterns; /* the same in the server's form */
+    const char *of;                     /* what they are patterns of, for messages */
+    const char *matches;                /* SQL: whether p.re matches something of table c */
+};
+
+/* Warns about the patterns that match nothing. */
+static enum outcome warn_unmatched(PGconn *sql, const struct pattern_option *option)
 {
+    static const struct string_list none = {0};
+    char *literal = anchored_array(&none, option->patterns);
+    const char *const params[] = {literal};
     char question[1024];
     PGresult *result;
     enum outcome outcome;
 
-    if (patterns->count == 0)
-        return OUTCOME_OK;
     snprintf(question, sizeof question,
              "SELECT p.n FROM unnest($1::text[]) WITH ORDINALITY AS p (re, n)"
              " WHERE NOT EXISTS (SELECT FROM " CANDIDATES " WHERE %s) ORDER BY 1",
-             matches);
-    outcome = sql_query(sql, "match the patterns", question, 1, &literal, &result);
-    if (outcome != OUTCOME_OK)
-        return outcome;
+             option->matches);
+    outcome = sql_query(sql, "match the patterns", question, 1, params, &result);
+    free(literal);
     for (int i = 0; i < PQntuples(result); i++) {
         size_t n = strtoul(PQgetvalue(result, i, 0), NULL, 10);
 
-        if (n >= 1 && n <= patterns->count)
-            log_warning("the pattern \"%s\" of %s matches nothing", patterns->items[n - 1], option);
+        if (n >= 1 && n <= option->given->count)
+            log_warning("the pattern \"%s\" of %s matches nothing", option->given->items[n - 1],
+                        option->of);
     }
     PQclear(result);
-    return OUTCOME_OK;
+    return outcome;
 }
 
-struct pattern_option {
-    const struct string_list *patterns;
-    const char *literal;
-    const char *option;
-    const char *matches;
-};
-
-static enum outcome check_all_patterns(const struct selection *s, PGconn *sql,
-                                       const struct options *o)
+static enum outcome check_all_patterns(PGconn *sql, const struct options *o,
+                                       const struct string_list *qualified,
+                                       const struct string_list *exclude_qualified)
 {
     static const char by_schema[] = "c.schema ~ p.re";
     static const char by_table[] = "c.name ~ p.re OR c.schema || '.' || c.name ~ p.re";
+    static const char by_both[] = "(c.schema || '.' || c.name) COLLATE \"C\" ~ p.re";
     static const char by_column[] =
         "EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0"
         "           AND c.schema || '.' || c.name || '.' || a.attname ~ p.re)";
     const struct pattern_option all[] = {
-        {&o->schemas, s->params[0], "--schema", by_schema},
-        {&o->exclude_schemas, s->params[1], "--exclude-schema", by_schema},
-        {&o->tables, s->params[2], "--table", by_table},
-        {&o->exclude_tables, s->params[3], "--exclude-table", by_table},
-        {&o->exclude_columns, s->exclude_columns, "--exclude-column", by_column},
+        {&o->schemas, &o->schemas, "--schema", by_schema},
+        {&o->exclude_schemas, &o->exclude_schemas, "--exclude-schema", by_schema},
+        {&o->tables, &o->tables, "--table", by_table},
+        {&o->qualified_tables, qualified, "the tables in the configuration", by_both},
+        {&o->exclude_tables, &o->exclude_tables, "--exclude-table", by_table},
+        {&o->exclude_qualified_tables, exclude_qualified,
+         "the tables to leave out in the configuration", by_both},
+        {&o->exclude_columns, &o->exclude_columns, "--exclude-column", by_column},
     };
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        enum outcome outcome = check_patterns(sql, all[i].patterns);
+        enum outcome outcome = check_patterns(sql, all[i].patterns, all[i].given);
 
-        if (outcome == OUTCOME_OK)
-            outcome = warn_unmatched(sql, all[i].patterns, all[i].literal, all[i].option,
-                                     all[i].matches);
+        if (outcome == OUTCOME_OK && all[i].given->count)
+            outcome = warn_unmatched(sql, &all[i]);
         if (outcome != OUTCOME_OK)
             return outcome;
     }
     return OUTCOME_OK;
+}
+
+/* What is asked of the server, once the patterns are found to be such. */
+static enum outcome prepare_patterns(struct selection *s, PGconn *sql, const struct options *o)
+{
+    static const struct string_list none = {0};
+    struct string_list qualified = translated_list(&o->qualified_tables);
+    struct string_list exclude_qualified = translated_list(&o->exclude_qualified_tables);
+    enum outcome outcome;
+
+    *s = (struct selection){
+        .params = {anchored_array(&none, &o->schemas), anchored_array(&none, &o->exclude_schemas),
+                   anchored_array(&qualified, &o->tables),
+                   anchored_array(&exclude_qualified, &o->exclude_tables)},
+        .exclude_columns = anchored_array(&none, &o->exclude_columns),
+    };
+    outcome = check_all_patterns(sql, o, &qualified, &exclude_qualified);
+    free_list(&qualified);
+    free_list(&exclude_qualified);
+    return outcome;
 }
 
 static enum outcome find_tables(struct selection *s, PGconn *sql)
@@ -179,15 +234,10 @@ static enum outcome warn_covered(const struct selection *s, PGconn *sql, const s
 enum outcome selection_load(struct selection *s, PGconn *sql, const struct options *o)
 {
     bool patterns = o->schemas.count || o->tables.count || o->exclude_schemas.count ||
-                    o->exclude_tables.count;
-    enum outcome outcome;
+                    o->exclude_tables.count || o->qualified_tables.count ||
+                    o->exclude_qualified_tables.count;
+    enum outcome outcome = prepare_patterns(s, sql, o);
 
-    *s = (struct selection){
-        .params = {anchored_array(&o->schemas), anchored_array(&o->exclude_schemas),
-                   anchored_array(&o->tables), anchored_array(&o->exclude_tables)},
-        .exclude_columns = anchored_array(&o->exclude_columns),
-    };
-    outcome = check_all_patterns(s, sql, o);
     if (outcome == OUTCOME_OK)
         outcome = find_tables(s, sql);
     if (outcome == OUTCOME_OK)
@@ -197,8 +247,10 @@ enum outcome selection_load(struct selection *s, PGconn *sql, const struct optio
     if (!patterns && o->publication_mode != PUBLICATION_FILTERED)
         return OUTCOME_OK; /* tables may come later, and the publication will have them */
     log_error(patterns ? "no table matches" : "the database has no table to capture");
-    log_hint("A pattern has to match the whole of a table's name, or of schema.table, and is "
-             "case-sensitive.");
+    log_hint(o->qualified_tables.count
+                 ? "A pattern of a file has to match the whole of schema.table."
+                 : "A pattern has to match the whole of a table's name, or of schema.table, and is "
+                   "case-sensitive.");
     return OUTCOME_MISUSED;
 }
 

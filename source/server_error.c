@@ -61,6 +61,7 @@ static enum outcome report(void (*say)(const char *fmt, ...), const PGconn *conn
     say("could not %s: %s", doing, primary ? primary : PQerrorMessage(conn));
     if (!primary)
         return OUTCOME_UNAVAILABLE;
+    log_sqlstate(result_sqlstate(result));
     if (detail)
         log_detail("%s", detail);
     if (context)

@@ -22,16 +22,21 @@ static void copy_text(char *to, size_t size, const PGresult *result, const char 
  * Columns come with versions: wal_status 13, two_phase 14, conflicting 16, invalidation_reason and
  * synced 17, which stays true when the standby has been promoted.  A row as JSON has what there is,
  * so that one statement serves all of them.
+ *
+ * What others have put into the search_path must not be called: functions have their schema, and
+ * operators two sides of just their types.
  */
+#define FIELD(name) "pg_catalog.jsonb_object_field_text(j, '" name "')"
+
 static const char find_statement[] =
     "SELECT slot_type, plugin, database, active, active_pid, confirmed_flush_lsn, catalog_xmin,"
-    "       (j->>'two_phase')::bool AS two_phase, (j->>'failover')::bool AS failover,"
-    "       coalesce((j->>'synced')::bool, false) AND pg_is_in_recovery() AS synced,"
-    "       coalesce(j->>'wal_status' = 'lost', false)"
-    "         OR coalesce((j->>'conflicting')::bool, false)"
-    "         OR j->>'invalidation_reason' IS NOT NULL AS lost,"
-    "       coalesce(j->>'invalidation_reason', j->>'wal_status') AS reason"
-    "  FROM (SELECT s.*, to_jsonb(s) AS j FROM pg_replication_slots AS s"
+    "       " FIELD("two_phase") "::bool AS two_phase, " FIELD("failover") "::bool AS failover,"
+    "       coalesce(" FIELD("synced") "::bool, false) AND pg_is_in_recovery() AS synced,"
+    "       coalesce(" FIELD("wal_status") " = 'lost', false)"
+    "         OR coalesce(" FIELD("conflicting") "::bool, false)"
+    "         OR " FIELD("invalidation_reason") " IS NOT NULL AS lost,"
+    "       coalesce(" FIELD("invalidation_reason") ", " FIELD("wal_status") ") AS reason"
+    "  FROM (SELECT s.*, pg_catalog.to_jsonb(s) AS j FROM pg_replication_slots AS s"
     "         WHERE s.slot_name = $1) AS s";
 
 enum outcome slot_find(PGconn *sql, const char *name, struct slot *s)
@@ -162,10 +167,11 @@ void slot_name_blockers(PGconn *sql, const char *waiting)
     log_notice("waiting for running transactions before %s", waiting);
     if (sql_query(sql, "look up running transactions",
                   "SELECT string_agg(who, ', ') AS list, pg_is_in_recovery() AS standby FROM ("
-                  "  SELECT format('process %s (%s)', pid, state) AS who FROM pg_stat_activity"
+                  "  SELECT pg_catalog.format('process %s (%s)', pid, state) AS who FROM pg_stat_activity"
                   "   WHERE backend_xid IS NOT NULL"
                   "  UNION ALL"
-                  "  SELECT format('prepared transaction %L', gid) FROM pg_prepared_xacts) AS w",
+                  "  SELECT pg_catalog.format('prepared transaction %L', gid) FROM pg_prepared_xacts)"
+                  " AS w",
                   0, NULL, &result) != OUTCOME_OK)
         return;
     list = result_text(result, 0, "list");

@@ -3,6 +3,7 @@
 #include <endian.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -13,6 +14,8 @@
 #include "source/connection.h"
 #include "source/plugin.h"
 #include "source/server_error.h"
+#include "source/slot.h"
+#include "source/slot_watch.h"
 
 /* ---- the protocol's integers ---- */
 
@@ -33,10 +36,15 @@ static char *put_be64(char *p, uint64_t n)
 
 /* ---- starting ---- */
 
-static void hint_at_publication(void)
+static void hint_at_publication(const struct stream *s)
 {
-    log_hint("The publication did not exist at that point of the WAL.  Begin anew with another slot, "
-             "or leave the changes up to now out with -m latest-offset and no state file.");
+    if (s->looks)
+        log_hint("The publication did not exist at that point of the WAL, and no capture of this "
+                 "slot would get past it.  -I LSN begins to look behind it.");
+    else
+        log_hint("The publication did not exist at that point of the WAL.  Begin anew with another "
+                 "slot, or leave the changes up to now out with -m latest-offset and no state "
+                 "file.");
 }
 
 /* The server repeats a plugin's warning for every row that it is about: once is enough. */
@@ -80,7 +88,7 @@ static void on_notice(void *arg, const PGresult *result)
     if (s->plugin->publishes && strcmp(result_sqlstate(result), "55000") == 0) {
         s->unpublished = true;
         server_error(NULL, result, "read all changes");
-        hint_at_publication();
+        hint_at_publication(s);
         return;
     }
     severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
@@ -127,7 +135,7 @@ static enum outcome stream_error(struct stream *s, const PGresult *result, const
     if (waits_for_standby(result))
         return OUTCOME_UNAVAILABLE;
     if (s->plugin->publishes && strcmp(sqlstate, "42704") == 0) {
-        hint_at_publication();
+        hint_at_publication(s);
         return OUTCOME_POSITION_LOST;
     }
     if (strcmp(sqlstate, "58P01") == 0 && message && strstr(message, s->plugin->library))
@@ -140,6 +148,72 @@ static enum outcome stream_error(struct stream *s, const PGresult *result, const
     s->unreadable = is_unreadable(s, sqlstate, message);
     return outcome;
 }
+
+/* ---- a slot that is in use ---- */
+
+/* Slots' names need no quotes; the number of the connection's process makes it one of its own. */
+static enum outcome ask_for_copy(PGconn *conn, const char *slot, struct slot_copy *copy,
+                                 PGresult **result)
+{
+    char *command;
+    enum outcome outcome;
+
+    snprintf(copy->name, sizeof copy->name, "cdcdump_peek_%d", PQbackendPID(conn));
+    command = xasprintf("SELECT pg_catalog.pg_copy_logical_replication_slot('%s', '%s', true)",
+                        slot, copy->name);
+    outcome = walsender_ask(conn, command, result);
+    free(command);
+    return outcome;
+}
+
+static enum outcome refuse_copy(PGconn *conn, const PGresult *result, PGconn *sql, const char *slot)
+{
+    const char *why = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+    enum outcome outcome;
+
+    if (!sql)
+        return server_error(conn, result, "copy the replication slot again");
+    outcome = slot_in_use(sql, slot);
+    if (outcome != OUTCOME_UNAVAILABLE)
+        return outcome;
+    log_detail("A temporary copy of it to look at could not be made: %s.",
+               why ? why : PQerrorMessage(conn));
+    log_hint("%s", hint ? hint : "A slot has one reader at a time: try again when it is free.");
+    return OUTCOME_UNAVAILABLE;
+}
+
+static enum outcome tell_of_copy(PGconn *sql, const char *slot, bool two_phase)
+{
+    struct slot_watch watch;
+    enum outcome outcome = slot_watch(sql, slot, &watch);
+    const char *holder = watch.count > 0 ? watch.slots[0].holder : NULL;
+
+    if (outcome == OUTCOME_OK)
+        log_notice("replication slot \"%s\" is in use by %s: looking at a temporary copy of it",
+                   slot, holder ? holder : "a process that has ended by now");
+    if (outcome == OUTCOME_OK && two_phase)
+        log_detail("It gives prepared transactions when they are committed; the slot does so when "
+                   "they are prepared.");
+    slot_watch_release(&watch);
+    return outcome;
+}
+
+enum outcome stream_copy_slot(PGconn *conn, PGconn *sql, const char *slot, bool two_phase,
+                              struct slot_copy *copy)
+{
+    PGresult *result = NULL;
+    enum outcome outcome = ask_for_copy(conn, slot, copy, &result);
+
+    if (outcome == OUTCOME_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
+        outcome = refuse_copy(conn, result, sql, slot);
+    else if (outcome == OUTCOME_OK && sql)
+        outcome = tell_of_copy(sql, slot, two_phase);
+    PQclear(result);
+    return outcome;
+}
+
+/* ---- starting the stream ---- */
 
 /*
  * Within one machine the way holds nothing, so a small window costs no throughput: what does not
@@ -163,14 +237,14 @@ static bool bound_loopback_window(int fd)
     return setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) == 0;
 }
 
-static enum outcome ask(PGconn *conn, const struct options *o, const struct plugin_options *chosen,
-                        lsn_t start, PGresult **result)
+static enum outcome ask(PGconn *conn, const struct options *o, const char *slot,
+                        const struct plugin_options *chosen, lsn_t start, PGresult **result)
 {
     struct buf command;
     enum outcome outcome;
 
     buf_init(&command, 256);
-    buf_printf(&command, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (", o->slot,
+    buf_printf(&command, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (", slot,
                LSN_ARGS(start));
     plugin_add_options(&command, conn, o, chosen);
     if (command.data[command.len - 1] == '(')
@@ -183,7 +257,28 @@ static enum outcome ask(PGconn *conn, const struct options *o, const struct plug
     return outcome;
 }
 
-enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start)
+/* Without the options that the plugin does not know.  With the error the server drops a copy. */
+static enum outcome ask_again(PGconn *conn, const struct options *o, const struct slot_copy *copy,
+                              struct plugin_options *chosen, lsn_t start, PGresult **result)
+{
+    const char *slot = *copy->name ? copy->name : o->slot;
+    struct slot_copy again; /* of the same name */
+    enum outcome outcome = ask(conn, o, slot, chosen, start, result);
+
+    while (outcome == OUTCOME_OK && PQresultStatus(*result) == PGRES_FATAL_ERROR &&
+           !o->temporary_slot && plugin_yields(o, chosen, *result)) {
+        PQclear(*result);
+        *result = NULL;
+        if (slot == copy->name)
+            outcome = stream_copy_slot(conn, NULL, o->slot, false, &again);
+        if (outcome == OUTCOME_OK)
+            outcome = ask(conn, o, slot, chosen, start, result);
+    }
+    return outcome;
+}
+
+enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o,
+                          const struct slot_copy *copy, lsn_t start)
 {
     PGresult *result;
     enum outcome outcome;
@@ -191,22 +286,19 @@ enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *
 
     *s = (struct stream){
         .conn = conn,
+        .looks = o->action == ACTION_PEEK,
         .plugin = plugin_of(o->plugin),
         .publication = o->publication,
         .chunks = o->plugin == PLUGIN_WAL2JSON_STREAMING ||
                   o->plugin == PLUGIN_WAL2JSON_RDS_STREAMING,
         .selects = o->schemas.count + o->exclude_schemas.count + o->tables.count +
-                       o->exclude_tables.count > 0,
+                       o->exclude_tables.count + o->qualified_tables.count +
+                       o->exclude_qualified_tables.count > 0,
         .received = start,
         .loopback = bound_loopback_window(PQsocket(conn)),
     };
     PQsetNoticeReceiver(conn, on_notice, s);
-    outcome = ask(conn, o, &chosen, start, &result);
-    while (outcome == OUTCOME_OK && PQresultStatus(result) == PGRES_FATAL_ERROR && !o->temporary_slot &&
-           plugin_yields(o, &chosen, result)) {
-        PQclear(result);
-        outcome = ask(conn, o, &chosen, start, &result);
-    }
+    outcome = ask_again(conn, o, copy, &chosen, start, &result);
     s->forbidden = strcmp(result_sqlstate(result), "42501") == 0;
     s->begun = PQresultStatus(result) == PGRES_COPY_BOTH;
     if (outcome == OUTCOME_OK && !s->begun)
@@ -321,6 +413,8 @@ bool stream_feedback(struct stream *s, lsn_t flushed, bool ask_reply)
     /* Standby status: 'r', Int64 written, flushed, applied, clock, Byte1 reply requested. */
     char status[34], *p = status;
 
+    if (s->looks)
+        flushed = 0;
     *p++ = 'r';
     p = put_be64(p, s->received);
     p = put_be64(p, flushed);
@@ -338,6 +432,7 @@ static void wait_a_moment(const struct stream *s, bool for_write, usec_t deadlin
                         .events = (short)(POLLIN | (for_write ? POLLOUT : 0))};
     usec_t left = deadline - clock_ticks();
 
+    log_flush();
     poll(&fd, 1, left > 0 ? (int)(left / 1000 + 1) : 0);
 }
 

@@ -18,6 +18,7 @@ enum { STREAM_MAX_WARNINGS = 64 };
 
 struct stream {
     const struct plugin *plugin;
+    bool looks;     /* --peek: no feedback tells of anything flushed, so that the slot stays */
     const char *publication; /* that the plugin was told of */
     bool chunks;    /* the plugin holds whole transactions: wal2json's format version 1 */
     bool begun;     /* the server has agreed to stream */
@@ -57,11 +58,31 @@ enum stream_step {
     STREAM_FAILED,  /* see *outcome */
 };
 
+struct slot_copy {
+    char name[64]; /* "" = none: the slot itself is read */
+};
+
 /*
- * Takes over conn, whatever comes out, and starts the slot's stream behind start.  After
- * OUTCOME_OK the connection is in copy mode and in libpq's non-blocking mode.
+ * A slot has one reader at a time, but one that is in use can be copied, to be looked at.  The copy
+ * is temporary: it is conn's alone (a connection of either kind) and goes with it, or with the next
+ * error there, after which it can be made again.
+ *
+ * sql: an ordinary session, may be conn; over it is asked, and then said, who reads the slot.
+ * NULL: that has been said.  two_phase: the slot makes its plugin give prepared transactions; the
+ * copy does not, which is said, too.
+ *
+ * OUTCOME_OK: *copy is its name.  OUTCOME_UNAVAILABLE: the server has refused it; who reads the
+ * slot and why there is no copy has been logged.
  */
-enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o, lsn_t start);
+enum outcome stream_copy_slot(PGconn *conn, PGconn *sql, const char *slot, bool two_phase,
+                              struct slot_copy *copy);
+
+/*
+ * Takes over conn, whatever comes out, and starts the slot's stream, or that of its copy, behind
+ * start.  After OUTCOME_OK the connection is in copy mode and in libpq's non-blocking mode.
+ */
+enum outcome stream_start(struct stream *s, PGconn *conn, const struct options *o,
+                          const struct slot_copy *copy, lsn_t start);
 
 /* Reads from the socket what is there, once; false when the connection is lost (not logged). */
 bool stream_read(struct stream *s);
@@ -72,8 +93,9 @@ enum stream_step stream_next(struct stream *s, struct stream_message *m, enum ou
 /*
  * Sends a status: everything up to `flushed` is safe on our side.  0 says nothing of that, only that
  * all has been received: the slot stays where it is, but a server that shuts down waits for nothing
- * more (WalSndDone() goes by what was written where nothing was flushed).  With ask_reply the server
- * answers with a keepalive at once.  False when the connection is lost (not logged).
+ * more (WalSndDone() goes by what was written where nothing was flushed).  With --peek it is 0 that
+ * is sent, whatever was asked for.  With ask_reply the server answers with a keepalive at once.
+ * False when the connection is lost (not logged).
  */
 bool stream_feedback(struct stream *s, lsn_t flushed, bool ask_reply);
 

@@ -167,7 +167,7 @@ for my $signal (qw(INT TERM)) {
     $c->read_until(qr/"id":$last_id,/);
     for my $n (1, 2) {
         ok($c->kill('USR1'), 'SIGUSR1');
-        $c->wait_stderr(qr/(3 records, \d+ bytes; received up to \S+, written up to \S+, acknowledged up to \S+\n.*){$n}/s, 5);
+        $c->wait_stderr(qr/(3 records, \d+ bytes; received up to \S+, written up to \S+, acknowledged up to [0-9A-F]+\/[0-9A-F]+; lag at least .+?; running for [^;\n]+\n.*){$n}/s, 5);
     }
     pass('SIGUSR1 prints a line each time');
     insert();

@@ -1,5 +1,6 @@
 /*
- * progress_test - what a snapshot says, byte for byte, and the status line of base/log under it.
+ * progress_test - what a snapshot says, byte for byte, and the status line of base/log under it; how
+ * far behind a stream is said to be.
  *
  * Standard error goes to a file; for the width of a terminal it goes to a pseudo-terminal.  In
  * what is expected, a return is written < and the erasing of a line's rest >, so <> erases it.
@@ -18,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "capture/session.h"
 #include "tests/unit/tap.h"
 
 #define MSEC INT64_C(1000)
@@ -512,6 +514,148 @@ static void test_end(void)
     is_str(shown(&p, &f, 100 * SEC), "", "... for good");
 }
 
+/* ---- the stream's figures ---- */
+
+static struct options options;
+static struct session session;
+static struct meter *const meter = &session.meter;
+
+/* A capture that has given and acknowledged a transaction of that age; nothing is behind. */
+static void begin_stream(usec_t age)
+{
+    struct position *emitted = &session.delivery.emitted;
+
+    memset(&session, 0, sizeof session);
+    session.o = &options;
+    meter_begin(meter, &session);
+    *emitted = (struct position){.lsn = 0x1000, .xid = 7, .commit_time = clock_now() - age};
+    session.delivery.recorded = *emitted;
+    session.pipeline.last_change = clock_ticks() - age;
+    meter->received = meter->wal_end = 0x1000;
+}
+
+/* A transaction that is given now; a keepalive has no transaction of its own. */
+static void give(lsn_t lsn, uint32_t xid, usec_t age)
+{
+    struct delivery *d = &session.delivery;
+
+    d->emitted.lsn = meter->received = meter->wal_end = lsn;
+    if (xid) {
+        d->emitted.xid = xid;
+        d->emitted.commit_time = age < 0 ? 0 : clock_now() - age;
+    }
+    ledger_add(&d->ledger, lsn, lsn, &d->emitted);
+}
+
+/* The part of the message on SIGUSR1 that begins so, up to the next one. */
+static const char *report_of(const char *part)
+{
+    char *found, *end;
+
+    meter_report(meter, &session);
+    logged();
+    found = strstr(capture.text, part);
+    if (!found)
+        return "";
+    end = strpbrk(found + 2, ";\n");
+    if (end)
+        *end = '\0';
+    return found;
+}
+
+static void is_lag(const char *expected, const char *name)
+{
+    is_str(report_of("; lag"), expected, name);
+}
+
+static void test_lag(void)
+{
+    begin_stream(24 * 3600 * SEC);
+    is_lag("; lag at least 0 B, 0.0 s", "nothing is behind, however old it is");
+    give(0x1200, 0, 0);
+    is_lag("; lag at least 512 B, 0.0 s", "a keepalive is bytes, and no time");
+    give(0x1c00, 8, 3600 * SEC + MSEC);
+    give(0x2000, 9, 0);
+    is_lag("; lag at least 4.0 kB, 1h00m", "the oldest that is not acknowledged counts");
+    session.delivery.ledger.count = 0; /* accepted, and not on record yet: --ack-mode=deferred */
+    is_lag("; lag at least 4.0 kB, 1h00m", "... also when the ledger has let go of it");
+    session.delivery.recorded = session.delivery.emitted;
+    is_lag("; lag at least 0 B, 0.0 s", "... until it is");
+    begin_stream(0);
+    give(0x1400, 8, -1);
+    is_lag("; lag at least 1.0 kB", "a plugin that does not tell when transactions commit");
+}
+
+static void test_lag_unread(void)
+{
+    begin_stream(3600 * SEC + MSEC);
+    session.pipeline.last_change = clock_ticks();
+    meter->wal_end = 0x1000 + (lsn_t)3 * 1024 * 1024 * 1024;
+    meter->asked = true;
+    is_lag("; lag 3.0 GB, 1h00m", "catching up: as old as what was read last");
+    begin_stream(24 * 3600 * SEC);
+    meter->wal_end = 0x1000 + 150000;
+    meter->unread_since = clock_ticks() - 120 * SEC - MSEC;
+    meter->asked = true;
+    is_lag("; lag 146 kB, 2m00s", "nothing to read for a day, then something for two minutes");
+    meter->wal_end_at = clock_ticks() - 300 * SEC;
+    is_lag("; lag 146 kB, 2m00s (5m00s ago)", "... and since when that is known");
+    meter->received = 0x1000 + 150000;
+    session.delivery.recorded.lsn = session.delivery.emitted.lsn = meter->received;
+    is_lag("; lag 0 B, 0.0 s (5m00s ago)", "... until it is read");
+}
+
+static void is_counts(const char *expected, const char *name)
+{
+    char *end;
+
+    meter_report(meter, &session);
+    logged();
+    end = strchr(capture.text, ';');
+    if (end)
+        *end = '\0';
+    is_str(capture.text, expected, name);
+}
+
+static void test_counts(void)
+{
+    begin_stream(0);
+    session.delivery.output.offset = 500;
+    meter_connected(meter, &session, clock_ticks());
+    is_counts("cdcdump: 0 records, 0 bytes", "what the file had before is not counted");
+    session.pipeline.records = 10;
+    session.delivery.output.offset = 1500;
+    is_counts("cdcdump: 10 records, 1000 bytes", "records and bytes");
+    session.delivery.output.offset = 1200;
+    is_counts("cdcdump: 10 records, 1000 bytes", "a file that is cut back");
+    session.delivery.output.offset = 1300;
+    session.pipeline.records = 3;
+    is_counts("cdcdump: 13 records, 1100 bytes", "a pipeline that begins anew");
+    session.delivery.output.offset = 1400;
+    meter_output_ends(meter, &session);
+    session.delivery.output.offset = 0;
+    meter_output_begins(meter, &session);
+    session.delivery.output.offset = 70;
+    is_counts("cdcdump: 13 records, 1270 bytes", "a file that is opened anew");
+    session.delivery.output.offset = 80;
+    meter_connected(meter, &session, clock_ticks());
+    is_counts("cdcdump: 13 records, 1280 bytes", "another connection");
+    ok(strstr(report_of("; running"), ", 1 reconnect") != NULL, "... which is counted");
+    meter_end(meter, &session, OUTCOME_OK);
+}
+
+/* Without meter_begin(), as for those who run a loop and tell nothing. */
+static void test_no_meter(void)
+{
+    memset(&session, 0, sizeof session);
+    session.o = &options;
+    ok(meter_due(meter, &session) == INT64_MAX, "a meter that was not begun is never due");
+    meter_connected(meter, &session, clock_ticks());
+    meter_tend(meter, &session, clock_ticks());
+    is_str(logged(), "", "... tells nothing");
+    is_str(report_of("cdcdump:"), "cdcdump: 0 records, 0 bytes", "... and answers");
+}
+
 int main(void)
 {
     capture_start();
@@ -530,5 +674,9 @@ int main(void)
     test_both();
     test_neither();
     test_end();
+    test_lag();
+    test_lag_unread();
+    test_counts();
+    test_no_meter();
     return tap_done();
 }
