@@ -1,10 +1,19 @@
 /*
  * config - properties files: those of Flink CDC's and Debezium's connectors, and our own options.
  *
- * config_read() reads `key=value` and says, for every key that has a meaning here, which option has
- * that meaning and which value (CONTRACT, section 8).  What has none is warned about, with the
- * reason; an invalid value is an error that names the key and what it may be.  The options are set
- * by whoever reads the command line, which wins.
+ * config_read() reads `key=value` (properties.h) and says, for every key that has a meaning here,
+ * which option has that meaning and which value (CONTRACT, section 8; connector_keys.h).  What has
+ * none is warned about, with the reason; an invalid value is an error that names the key and what
+ * it may be.  The options are set by whoever reads the command line, which wins.
+ *
+ *   - `connector` makes it a file of Flink CDC, `connector.class` one of Debezium (also as Debezium
+ *     Server has it, behind debezium.source.); in the former, Debezium's keys are behind debezium.
+ *   - Our own long options can stand in any file, with or without --; flags are true, false or
+ *     empty.  password=… is the password itself.
+ *   - Of two keys that become the same option the later counts, with a warning: first those of the
+ *     connector, then those behind debezium., then our own.
+ *   - A key that nobody knows is an error where it looks like a known one, or where the file names
+ *     no connector: it was to do something.  Elsewhere it is warned about.
  *
  * All strings live as long as the process.
  */
@@ -13,11 +22,19 @@
 
 #include "cli/options.h"
 
+struct parsed;
+
 struct setting {
     const char *option; /* the long name of an option */
     const char *value;  /* as on the command line; of flags, which are set then, unused */
     const char *key;    /* as in the file, for messages */
     unsigned line;      /* from 1 */
+    bool secret;        /* the value must not be printed */
+    /*
+     * NULL = always; else it is to be asked when the settings before it have been taken.  False:
+     * the key means nothing in such a run, and the setting is left out without a word.
+     */
+    bool (*fits)(const struct parsed *p);
 };
 
 struct config {

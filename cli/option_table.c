@@ -93,6 +93,12 @@ static const struct choice log_formats[] = {
     {NULL, 0},
 };
 
+/* Words that shells offer; what else is allowed the checks know. */
+static const struct choice identities[] = {
+    {"keep", 0}, {"full", 0}, {"default", 0}, {"nothing", 0}, {NULL, 0},
+};
+static const struct choice ends[] = {{"now", 0}, {NULL, 0}};
+
 static const struct choice action_ack[] = {{"", ACTION_ACK}, {NULL, 0}};
 static const struct choice action_list[] = {{"", ACTION_LIST_SLOTS}, {NULL, 0}};
 static const struct choice action_peek[] = {{"", ACTION_PEEK}, {NULL, 0}};
@@ -142,7 +148,7 @@ const struct option_row option_rows[] = {
     {0, "exclude-column", KIND_LIST, AT(o.exclude_columns), NULL, NULL, "REGEX", "leave out columns, by schema.table.column", READS},
     {0, "publication", KIND_STRING, AT(o.publication), NULL, NULL, "NAME", "publication; default cdcdump_SLOT", READS | ON(CREATE_SLOT)},
     {0, "publication-mode", KIND_CHOICE, AT(o.publication_mode), publication_modes, "publication mode", "MODE", "filtered (default), all-tables, existing", LIKE_CAPTURE | ON(CREATE_SLOT)},
-    {0, "replica-identity", KIND_STRING, AT(o.replica_identity), NULL, NULL, "WHAT", "set it on captured tables: keep (default), full, default, nothing, index:NAME", SAME},
+    {0, "replica-identity", KIND_STRING, AT(o.replica_identity), identities, NULL, "WHAT", "set it on captured tables: keep (default), full, default, nothing, index:NAME", SAME},
     {'o', "option", KIND_LIST, AT(o.plugin_options), NULL, NULL, "NAME[=VALUE]", "option for the plugin, such as binary or origin (pgoutput)", READS},
     {0, "temporary-slot", KIND_FLAG, AT(o.temporary_slot), NULL, NULL, NULL, "the slot lives as long as the connection", SAME},
     {0, "drop-slot-on-stop", KIND_FLAG, AT(o.drop_slot_on_stop), NULL, NULL, NULL, "drop slot and state at a regular end", SAME},
@@ -186,7 +192,7 @@ const struct option_row option_rows[] = {
     {'I', "startpos", KIND_LSN, AT(o.start_lsn), NULL, "start position", "LSN", "start elsewhere", READS},
     {0, "force", KIND_FLAG, AT(o.force), NULL, NULL, NULL, "let -I skip unread changes", SAME},
     GROUP("When to end (at a transaction boundary)", READS),
-    {'E', "until", KIND_UNTIL, AT(o.until), NULL, NULL, "LSN|now|TIME", "after the last transaction up to there", SAME},
+    {'E', "until", KIND_UNTIL, AT(o.until), ends, NULL, "LSN|now|TIME", "after the last transaction up to there", SAME},
     {0, "count", KIND_COUNT, AT(o.count), NULL, "count", "N", "after N records", SAME},
     {0, "idle-exit", KIND_SECONDS, AT(o.idle_exit), NULL, "idle time", "SECONDS", "when no change came for so long", SAME},
     {0, "max-time", KIND_SECONDS, AT(o.max_time), NULL, "maximum time", "SECONDS", "after so long", SAME},
@@ -194,7 +200,7 @@ const struct option_row option_rows[] = {
     {0, "retries", KIND_COUNT, AT(o.retries), NULL, "number of retries", "N", "for a server that is away; default endless once connected", READS},
     {0, "retry-delay", KIND_SECONDS, AT(o.retry_delay), NULL, "retry delay", "SECONDS", "first delay (default 1), doubling up to 30", SAME},
     {0, "status-interval", KIND_SECONDS, AT(o.status_interval), NULL, "status interval", "SECONDS", "feedback to the server (default 10)", SAME},
-    {0, "progress", KIND_FLAG, AT(o.progress), NULL, NULL, NULL, "show how far a snapshot is (default on a terminal)", SAME},
+    {0, "progress", KIND_FLAG, AT(o.progress), NULL, NULL, NULL, "a line at the bottom of the terminal that tells how far it is (default on a terminal)", SAME},
     {0, "stats", KIND_SECONDS, AT(o.stats), NULL, "statistics interval", "SECONDS", "report that often on standard error", SAME},
     {0, "metrics-file", KIND_STRING, AT(o.metrics_file), NULL, NULL, "FILE", "keep figures there for Prometheus' node exporter", LIKE_CAPTURE},
     {0, "log-format", KIND_CHOICE, AT(o.log_format), log_formats, "log format", "FORMAT", "of messages on standard error: text (default), json", ANY},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/lsn.h"
@@ -117,12 +118,12 @@ static bool set_ops(unsigned *to, const char *arg)
     return true;
 }
 
-static void add_to_list(struct string_list *list, const char *arg)
+void string_list_add(struct string_list *list, const char *item)
 {
     list->items = realloc(list->items, (list->count + 1) * sizeof *list->items);
     if (!list->items)
         log_out_of_memory();
-    list->items[list->count++] = arg;
+    list->items[list->count++] = item;
 }
 
 static bool set_value(const struct option_row *row, struct parsed *p, const char *arg)
@@ -137,7 +138,7 @@ static bool set_value(const struct option_row *row, struct parsed *p, const char
         *(const char **)to = arg;
         return true;
     case KIND_LIST:
-        add_to_list(to, arg);
+        string_list_add(to, arg);
         return true;
     case KIND_CHOICE:
         return set_choice(row, to, arg);
@@ -226,6 +227,7 @@ static const char *culprit(char **argv)
 static void note_given(struct parsed *p, const struct option_row *row)
 {
     p->o.retries_given |= row->offset == AT(o.retries);
+    p->o.envelope_given |= row->offset == AT(o.envelope);
     p->o.format_given |= row->offset == AT(o.format);
     p->o.publication_given |= row->offset == AT(o.publication);
     p->o.publication_mode_given |= row->offset == AT(o.publication_mode);
@@ -334,16 +336,37 @@ static bool is_given(const struct given *given, const char *name)
     return given->rows[option_by_name(name) - option_rows];
 }
 
+/* What may not be printed is not repeated in the message either. */
+static bool set_from_file(struct parsed *p, const struct option_row *row,
+                          const struct setting *setting)
+{
+    struct buf unprinted;
+    bool taken;
+
+    if (!setting->secret)
+        return set_value(row, p, setting->value);
+    buf_init(&unprinted, 256);
+    log_keep_errors(&unprinted);
+    taken = set_value(row, p, setting->value);
+    log_keep_errors(NULL);
+    buf_release(&unprinted);
+    if (!taken)
+        log_error("invalid value for \"%s\"", setting->key);
+    return taken;
+}
+
 /* A file tells of a capture: what an action has no use for is not its concern. */
 static bool take_setting(struct parsed *p, const struct given *given, const struct config *c,
                          const struct setting *setting)
 {
     const struct option_row *row = option_by_name(setting->option);
 
-    if (given->rows[row - option_rows] || !option_has_meaning(row, p->o.action))
+    if (given->rows[row - option_rows] || !option_has_meaning(row, p->o.action) ||
+        (setting->fits && !setting->fits(p)))
         return true;
-    if (!set_value(row, p, setting->value)) {
-        log_detail("That is key \"%s\" in line %u of \"%s\".", setting->key, setting->line, c->path);
+    if (!set_from_file(p, row, setting)) {
+        log_detail("That is line %u of \"%s\", with key \"%s\".", setting->line, c->path,
+                   setting->key);
         return false;
     }
     note_given(p, row);
@@ -369,6 +392,22 @@ static bool read_config(struct parsed *p, const struct given *given)
 
 /* ---- all of it ---- */
 
+static void set_log(const struct parsed *p)
+{
+    log_set_format(p->o.log_format);
+    log_set_level(p->quiet ? LOG_QUIET : p->verbose ? LOG_VERBOSE : LOG_NORMAL);
+}
+
+/* What is wrong with the command line itself is said in the format that it asks for. */
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--log-format=json") == 0 ||
+            (i + 1 < argc && strcmp(argv[i], "--log-format") == 0 && strcmp(argv[i + 1], "json") == 0))
+            return true;
+    return false;
+}
+
 static enum options_result parse_all(struct parsed *p, int argc, char **argv)
 {
     struct given given = {0};
@@ -376,12 +415,12 @@ static enum options_result parse_all(struct parsed *p, int argc, char **argv)
 
     if (result == OPTIONS_RUN)
         result = parse_operands(p, &given, argc, argv);
-    log_set_level(p->quiet ? LOG_QUIET : p->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    set_log(p);
     if (result == OPTIONS_RUN)
         result = check_meaning(p, &given);
     if (result == OPTIONS_RUN && p->o.config && !read_config(p, &given))
         return OPTIONS_BAD;
-    log_set_level(p->quiet ? LOG_QUIET : p->verbose ? LOG_VERBOSE : LOG_NORMAL);
+    set_log(p);
     return result == OPTIONS_RUN && !parsed_check(p) ? usage_error() : result;
 }
 
@@ -406,6 +445,8 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
     /* getopt reports mistakes as '?', so -? cannot be a row; PostgreSQL's programs have it. */
     if (argc == 2 && strcmp(argv[1], "-?") == 0)
         return help_print() ? OPTIONS_DONE : OPTIONS_BAD;
+    if (wants_json(argc, argv))
+        log_set_format(LOG_JSON);
     result = parse_all(&p, argc, argv);
     free(p.settings.items);
     *o = p.o;

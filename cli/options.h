@@ -22,6 +22,9 @@ struct string_list {
     size_t count;
 };
 
+/* Appends it; borrowed, as all of them are. */
+void string_list_add(struct string_list *list, const char *item);
+
 enum startup_mode {
     MODE_INITIAL,
     MODE_LATEST_OFFSET,
@@ -115,7 +118,7 @@ struct options {
     struct string_list exclude_schemas;
     struct string_list tables;
     struct string_list exclude_tables;
-    struct string_list qualified_tables; /* patterns for schema.table alone, as connectors have them */
+    struct string_list qualified_tables; /* Java's patterns, for schema.table alone: cli/java_regex.h */
     struct string_list exclude_qualified_tables;
     struct string_list exclude_columns;
     const char *publication; /* never NULL after parsing */
@@ -150,6 +153,7 @@ struct options {
     bool format_given;
     enum codec codec; /* of Avro's blocks */
     enum envelope_name envelope;
+    bool envelope_given;
     enum changelog_mode changelog;
     struct handling handling; /* --types and --set */
     const char *server_name; /* NULL = the database's name */

@@ -5,6 +5,8 @@
 #include <emmintrin.h>
 #endif
 
+#include "base/code_point.h"
+
 void json_scan_init(struct json_scan *s, char *text, size_t len, struct charset *charset)
 {
     *s = (struct json_scan){
@@ -85,27 +87,6 @@ static int32_t take_hex(struct json_scan *s)
     return code;
 }
 
-static char *put_utf8(char *to, uint32_t code)
-{
-    if (code < 0x80) {
-        *to++ = (char)code;
-        return to;
-    }
-    if (code < 0x800) {
-        *to++ = (char)(0xc0 | code >> 6);
-    } else {
-        if (code < 0x10000) {
-            *to++ = (char)(0xe0 | code >> 12);
-        } else {
-            *to++ = (char)(0xf0 | code >> 18);
-            *to++ = (char)(0x80 | (code >> 12 & 0x3f));
-        }
-        *to++ = (char)(0x80 | (code >> 6 & 0x3f));
-    }
-    *to++ = (char)(0x80 | (code & 0x3f));
-    return to;
-}
-
 /*
  * Behind \u; a character takes fewer bytes than its escape, so `to` never comes too far.  Among
  * characters of another encoding there can be none but ASCII: servers escape nothing else.
@@ -118,14 +99,14 @@ static char *unescape_unicode(struct json_scan *s, char *to)
     if (code <= 0 || (code >= 0xdc00 && code <= 0xdfff) || (s->charset && code > 0x7f))
         return NULL;
     if (code < 0xd800 || code > 0xdbff)
-        return put_utf8(to, (uint32_t)code);
+        return code_point_put(to, (uint32_t)code);
     if (s->end - s->p < 6 || s->p[0] != '\\' || s->p[1] != 'u')
         return NULL;
     s->p += 2;
     low = take_hex(s);
     if (low < 0xdc00 || low > 0xdfff)
         return NULL;
-    return put_utf8(to, 0x10000 + ((uint32_t)(code - 0xd800) << 10) + (uint32_t)(low - 0xdc00));
+    return code_point_put(to, 0x10000 + ((uint32_t)(code - 0xd800) << 10) + (uint32_t)(low - 0xdc00));
 }
 
 /* The escape at s->p, a backslash; returns where the text goes on, NULL when it is none. */
