@@ -2,21 +2,28 @@
 #
 #   make                 builds ./cdcdump
 #   make SANITIZE=1      builds build/sanitize/cdcdump with ASan and UBSan, beside the other one
-#   make install         DESTDIR= PREFIX=/usr/local
+#   make install         DESTDIR= PREFIX=/usr/local; make uninstall takes the same
+#   make deb             build/deb/cdcdump_VERSION_ARCHITECTURE.deb
 #   make demo            a tour on a private throwaway PostgreSQL
 #   make check           every test; TESTS='tests/t/010_x.t …' for some of them
 #   make torture         random faults for SECONDS=600, or as many as are given; SEED=N replays
-#   make lint bench clean uninstall
+#   make manual         the list of keys in man/cdcdump.1 anew, from cli/connector_keys.c
+#   make lint bench clean
 #
-# demo, check, torture, lint and bench first let tests/setup install what a bare machine lacks, and only
-# then call make again for the work itself: nothing here may ask pkg-config or the compiler for
+# demo, deb, check, torture, lint and bench first let tests/setup install what a bare machine lacks, and
+# only then call make again for the work itself: nothing here may ask pkg-config or the compiler for
 # anything while this file is read, because neither need exist yet.
 
 PREFIX  ?= /usr/local
 bindir  ?= $(PREFIX)/bin
-mandir  ?= $(PREFIX)/share/man
+datadir ?= $(PREFIX)/share
+mandir  ?= $(datadir)/man
+docdir  ?= $(datadir)/doc/cdcdump
 INSTALL ?= install
 CFLAGS  ?= -O2 -g
+# What is compiled with it runs here, while cdcdump is built.  A compiler whose name has a prefix is taken
+# for that of another machine.
+CC_FOR_BUILD ?= $(if $(findstring -gcc,$(CC)),cc,$(CC))
 
 PKG_CONFIG ?= pkg-config
 PKGS       := libpq libcjson zlib libzstd snappy
@@ -44,7 +51,8 @@ BUILD   := build/release
 BINARY  := cdcdump
 # _FORTIFY_SOURCE without optimisation is a warning and nothing else.
 FORTIFY  = $(if $(filter -O1 -O2 -O3 -Os -Og -Ofast,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
-MODE_CFLAGS  = $(CFLAGS) $(FORTIFY) -fstack-protector-strong -fPIE
+# Debugging information without this folder's name: the same bytes wherever it is built.
+MODE_CFLAGS  = $(CFLAGS) $(FORTIFY) -ffile-prefix-map='$(CURDIR)'=. -fstack-protector-strong -fPIE
 MODE_LDFLAGS = -pie -Wl,-z,relro,-z,now
 endif
 
@@ -60,15 +68,18 @@ OBJECTS      := $(SOURCES:%.c=$(BUILD)/%.o)
 UNIT_OBJECTS := $(UNITS:%.c=$(BUILD)/%.o)
 UNIT_TESTS   := $(UNITS:%.c=$(BUILD)/%)
 MOCK_BROKER  := $(BUILD)/tests/kafka/mock_broker
+# Prints tables of the program, for those who are no C.  The same whatever the build.
+DESCRIBE     := $(BUILD)/tools/describe
+COMPLETIONS  := $(BUILD)/completion/cdcdump.bash $(BUILD)/completion/_cdcdump
 # Loaded into whatever program is tested: never with the sanitizers.
 FAULT_SHIM   := build/release/tests/faults/fault.so
 
-.PHONY: all objects units libraries install uninstall clean check run-check lint run-lint \
-        demo run-demo bench run-bench torture run-torture
+.PHONY: all objects units libraries completions manual install uninstall clean check run-check lint run-lint \
+        deb run-deb demo run-demo bench run-bench torture run-torture
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(BINARY)
+all: $(BINARY) completions
 
 # Short lines by default; V=1 shows the commands.
 ifdef V
@@ -106,7 +117,28 @@ $(FAULT_SHIM): $(wildcard tests/faults/*.[ch])
 	$(say) '  LD $@'
 	$(hide)$(CC) -std=c17 -D_GNU_SOURCE -I. -O2 -g $(WARNINGS) -fPIC -shared -o $@ $(filter %.c,$^)
 
-objects: $(OBJECTS) $(UNIT_OBJECTS) $(MOCK_BROKER).o
+DESCRIBE_SOURCES := tools/describe.c cli/option_table.c cli/connector_keys.c
+
+$(DESCRIBE): $(DESCRIBE_SOURCES) $(HEADERS)
+	@mkdir -p $(@D)
+	$(say) '  LD $@'
+	$(hide)$(CC_FOR_BUILD) -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) -o $@ $(DESCRIBE_SOURCES)
+
+completions: $(COMPLETIONS)
+
+# The options, in the place that contrib/completion has for them.
+$(BUILD)/completion/%: contrib/completion/% $(DESCRIBE)
+	@mkdir -p $(@D)
+	$(hide)$(DESCRIBE) $(if $(filter %.bash,$@),bash,zsh) >$@.options
+	$(hide)sed -e '/@OPTIONS@/{' -e 'r $@.options' -e d -e '}' $< >$@
+	@rm $@.options
+
+# The manual's list of the keys of properties files, from the table that they are read by.
+manual: $(DESCRIBE)
+	@$(DESCRIBE) keys >$(BUILD)/keys.mdoc
+	@sed -i -e '/^\.\\" BEGIN KEYS/,/^\.\\" END KEYS/{//!d}' -e '/^\.\\" BEGIN KEYS/r $(BUILD)/keys.mdoc' man/cdcdump.1
+
+objects: $(OBJECTS) $(UNIT_OBJECTS) $(MOCK_BROKER).o $(DESCRIBE)
 
 units: $(UNIT_TESTS)
 
@@ -129,13 +161,60 @@ libraries:
 
 -include $(OBJECTS:.o=.d) $(UNIT_OBJECTS:.o=.d) $(MOCK_BROKER).d
 
-install: all
-	$(INSTALL) -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
-	$(INSTALL) -m 755 $(BINARY) '$(DESTDIR)$(bindir)/cdcdump'
-	$(INSTALL) -m 644 man/cdcdump.1 '$(DESTDIR)$(mandir)/man1/cdcdump.1'
+# Mode, source, and where it goes.
+define FILES
+755 $(BINARY) $(bindir)/cdcdump
+644 man/cdcdump.1 $(mandir)/man1/cdcdump.1
+644 $(BUILD)/completion/cdcdump.bash $(datadir)/bash-completion/completions/cdcdump
+644 $(BUILD)/completion/_cdcdump $(datadir)/zsh/site-functions/_cdcdump
+644 README.md $(docdir)/README.md
+644 contrib/debian/copyright $(docdir)/copyright
+644 contrib/cdcdump.conf $(docdir)/examples/cdcdump.conf
+644 contrib/cdcdump.cron $(docdir)/examples/cdcdump.cron
+755 contrib/cdcdump-cron $(docdir)/examples/cdcdump-cron
+644 contrib/cdcdump.logrotate $(docdir)/examples/cdcdump.logrotate
+644 contrib/cdcdump@.service $(docdir)/examples/cdcdump@.service
+endef
 
+# Folders that are there keep their modes, others do not depend on the umask.  The unit is told where
+# the program is.
+define install_files
+@echo "$$INSTALLED" | while read -r mode from to; do \
+    to='$(DESTDIR)'"$$to"; \
+    [ -d "$${to%/*}" ] || $(INSTALL) -d -m 755 "$${to%/*}" || exit 1; \
+    $(INSTALL) -m "$$mode" "$$from" "$$to" || exit 1; \
+done
+@sed -i 's,/usr/bin/cdcdump,$(bindir)/cdcdump,' '$(DESTDIR)$(docdir)/examples/cdcdump@.service'
+endef
+
+install uninstall run-deb: export INSTALLED = $(FILES)
+
+install: all
+	$(install_files)
+
+# Of folders it removes those that are nobody else's.
 uninstall:
-	rm -f '$(DESTDIR)$(bindir)/cdcdump' '$(DESTDIR)$(mandir)/man1/cdcdump.1'
+	@echo "$$INSTALLED" | while read -r mode from to; do \
+	    rm -f '$(DESTDIR)'"$$to" || exit 1; \
+	done
+	@for dir in '$(DESTDIR)$(docdir)/examples' '$(DESTDIR)$(docdir)'; do \
+	    [ ! -d "$$dir" ] || rmdir --ignore-fail-on-non-empty "$$dir" || exit 1; \
+	done
+
+# The package is made of what make install puts into a folder; tools/deb has the rest.
+DEB ?= build/deb
+
+deb:
+	@tests/setup build deb
+	@$(MAKE) --no-print-directory run-deb
+
+run-deb: override PREFIX := /usr
+run-deb: override DESTDIR := $(abspath $(DEB))/root
+run-deb: all
+	$(if $(SANITIZE),$(error a package is not built with the sanitizers))
+	@rm -rf '$(DESTDIR)'
+	$(install_files)
+	@tools/deb '$(DEB)'
 
 clean:
 	rm -rf build cdcdump
@@ -149,7 +228,7 @@ TESTS       ?= $(LONGEST) $(UNITS:%.c=build/sanitize/%) \
 PROVE_FLAGS ?= -j3
 
 check:
-	@tests/setup build server check
+	@tests/setup build server check deb
 	@$(MAKE) --no-print-directory run-check
 
 # Unit tests always run with the sanitizers; whole-program tests with the binary asked for.
@@ -188,7 +267,7 @@ run-bench: all
 # ---- lint ----
 
 BANNED  := strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atof|strtok
-SHELLS  := tests/setup .ci/run
+SHELLS  := tests/setup .ci/run tools/deb contrib/cdcdump-cron contrib/debian/tests/smoke
 TORTURE := $(addprefix tests/torture/,torture command proxy reader)
 PERLS   := tests/demo tests/bench tests/lint-functions $(TORTURE) \
            $(wildcard tests/torture/lib/*/*.pm tests/lib/*.pm tests/lib/*/*.pm tests/t/*.t)
@@ -202,14 +281,17 @@ lint:
 	@$(MAKE) --no-print-directory run-lint
 
 run-lint:
-	cppcheck $(CPPCHECK_FLAGS) $(SOURCES) $(UNITS) tests/kafka/mock_broker.c $(wildcard tests/faults/*.c)
+	cppcheck $(CPPCHECK_FLAGS) $(SOURCES) $(UNITS) tools/describe.c tests/kafka/mock_broker.c $(wildcard tests/faults/*.c)
 	mandoc -T lint -W warning man/cdcdump.1
 	shellcheck $(SHELLS)
+	shellcheck -s bash contrib/completion/cdcdump.bash
+	bash -n contrib/completion/cdcdump.bash
+	zsh -n contrib/completion/_cdcdump
 	@echo 'perl -wc' $(PERLS)
 	@for file in $(PERLS); do \
 	    report=$$(perl -I tests/lib -I tests/torture/lib -wc $$file 2>&1); \
 	    [ "$$report" = "$$file syntax OK" ] || { echo "$$report" >&2; exit 1; }; \
 	done
-	tests/lint-functions 100 $(SOURCES) $(HEADERS)
-	@! grep -nE '\<($(BANNED))[[:space:]]*\(' $(SOURCES) $(HEADERS) $(UNITS) \
+	tests/lint-functions 100 $(SOURCES) $(HEADERS) tools/describe.c
+	@! grep -nE '\<($(BANNED))[[:space:]]*\(' $(SOURCES) $(HEADERS) $(UNITS) tools/describe.c \
 	    || { echo 'make: calls that hide errors or overflows, see above' >&2; exit 1; }

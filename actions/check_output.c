@@ -69,7 +69,7 @@ static void check_room(struct check *c, const char *folder)
     if (statvfs(folder, &fs) != 0)
         return;
     left = (unsigned long long)fs.f_bavail * fs.f_frsize;
-    if (left < LITTLE_ROOM)
+    if (fs.f_blocks > 0 && left < LITTLE_ROOM)
         findings_warn(&c->found, PART_OUTPUT, NULL, "only %llu MB are free in the folder \"%s\"",
                       left / 1024 / 1024, folder);
 }
@@ -84,6 +84,13 @@ static void check_room_of(struct check *c, const char *path)
 
 /* ---- where records go ---- */
 
+static enum outcome look_at_output(struct check *c)
+{
+    findings_listen(&c->found, PART_OUTPUT);
+    return findings_heed(&c->found,
+                         delivery_look_at_output(&c->session.delivery, c->session.o));
+}
+
 /* Folders of files with placeholders are made as they are needed. */
 static void check_many(struct check *c, const char *pattern)
 {
@@ -91,7 +98,7 @@ static void check_many(struct check *c, const char *pattern)
 
     if (access(folder, W_OK | X_OK) != 0)
         fail(c, NULL, "folder", folder);
-    else
+    else if (look_at_output(c) == OUTCOME_OK)
         findings_ok(&c->found, PART_OUTPUT, "output goes to files \"%s\"", pattern);
     check_room(c, folder);
     free(folder);
@@ -101,13 +108,8 @@ static void check_many(struct check *c, const char *pattern)
 static void check_one(struct check *c, const char *path)
 {
     struct stat st;
-    enum outcome outcome;
 
-    if (!check_file(c, "output file", path))
-        return;
-    findings_listen(&c->found, PART_OUTPUT);
-    outcome = delivery_look_at_output(&c->session.delivery, c->session.o);
-    if (findings_heed(&c->found, outcome) != OUTCOME_OK)
+    if (!check_file(c, "output file", path) || look_at_output(c) != OUTCOME_OK)
         return;
     if (stat(path, &st) != 0)
         findings_ok(&c->found, PART_OUTPUT, "output file \"%s\" would be created", path);
@@ -148,6 +150,25 @@ static bool is_same_file(const char *a, const char *b)
            first.st_ino == second.st_ino;
 }
 
+/* Ours is another one than the capture will have. */
+static void check_standard_output(struct check *c)
+{
+    enum ack_mode mode = c->session.o->ack_mode;
+
+    if (mode == ACK_WRITTEN)
+        findings_warn(&c->found, PART_OUTPUT, NULL,
+                      "standard output has to be a regular file for --ack-mode=written, and is not "
+                      "looked at");
+    else if (mode == ACK_READ || mode == ACK_REPLY)
+        findings_warn(&c->found, PART_OUTPUT, NULL,
+                      "standard output must not be a regular file for --ack-mode=%s, and is not "
+                      "looked at",
+                      mode == ACK_READ ? "read" : "reply");
+    else
+        findings_ok(&c->found, PART_OUTPUT,
+                    "output goes to standard output, which is not looked at");
+}
+
 static void check_records(struct check *c)
 {
     const struct options *o = c->session.o;
@@ -163,8 +184,7 @@ static void check_records(struct check *c)
     else if (o->file)
         check_one(c, o->file);
     else
-        findings_ok(&c->found, PART_OUTPUT,
-                    "output goes to standard output, which is not looked at");
+        check_standard_output(c);
 }
 
 /* ---- what else is read and written ---- */

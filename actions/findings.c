@@ -29,24 +29,10 @@ void findings_release(struct findings *f)
 
 /* ---- adding ---- */
 
-/* A connection that is lost would be said of every question. */
-static bool is_known(const struct findings *f, enum finding_level level, const char *reason)
-{
-    for (size_t i = 0; i < f->count; i++)
-        if (f->list[i].level == level && strcmp(f->list[i].reason, reason) == 0)
-            return true;
-    return false;
-}
-
-/* Takes both texts over.  Nothing is said twice. */
+/* Takes both texts over. */
 static void add(struct findings *f, enum finding_level level, enum finding_part part, char *reason,
                 char *remedy)
 {
-    if (is_known(f, level, reason)) {
-        free(reason);
-        free(remedy);
-        return;
-    }
     f->list = realloc(f->list, (f->count + 1) * sizeof *f->list);
     if (!f->list)
         log_out_of_memory();
@@ -193,23 +179,50 @@ enum outcome findings_heed(struct findings *f, enum outcome outcome)
     return outcome;
 }
 
+bool findings_excuse(struct findings *f, enum outcome outcome)
+{
+    enum outcome before = f->outcome;
+
+    findings_heed(f, outcome);
+    if (outcome != OUTCOME_OK && outcome != OUTCOME_UNAVAILABLE)
+        findings_demote(f, f->heard, before);
+    return outcome == OUTCOME_OK;
+}
+
 /* ---- printing ---- */
+
+/* Bytes of the control character that the text begins with, 0 where it is none: C0, DEL and C1. */
+static size_t control_length(const char *text)
+{
+    unsigned char c = (unsigned char)text[0];
+
+    if (c == 0xc2 && (unsigned char)text[1] >= 0x80 && (unsigned char)text[1] < 0xa0)
+        return 2;
+    return (c > 0 && c < ' ') || c == 0x7f;
+}
 
 /* A finding is one line, whatever a name or a server's message has in it. */
 static void add_line(struct buf *b, const char *text)
 {
-    bool space = false;
+    while (*text) {
+        size_t control = control_length(text);
 
-    for (; *text; text++) {
-        if ((unsigned char)*text <= ' ' || *text == 0x7f) {
-            space = true;
-            continue;
-        }
-        if (space)
+        if (control && b->len && b->data[b->len - 1] != ' ')
             buf_add_char(b, ' ');
-        space = false;
-        buf_add_char(b, *text);
+        else if (!control)
+            buf_add_char(b, *text);
+        text += control ? control : 1;
     }
+}
+
+/* SQL can be copied as long as all of it can be seen. */
+static bool is_copyable(const char *remedy)
+{
+    bool sql = *remedy && remedy[strlen(remedy) - 1] == ';';
+
+    while (sql && *remedy && !control_length(remedy))
+        remedy++;
+    return !sql || !*remedy;
 }
 
 static void add_finding(struct buf *b, const struct finding *finding)
@@ -218,28 +231,57 @@ static void add_finding(struct buf *b, const struct finding *finding)
 
     buf_add_str(b, levels[finding->level]);
     add_line(b, finding->reason);
-    if (finding->remedy && finding->level != FINDING_OK) {
+    if (finding->remedy && finding->level != FINDING_OK && is_copyable(finding->remedy)) {
         buf_add_str(b, "; remedy: ");
         add_line(b, finding->remedy);
     }
     buf_add_char(b, '\n');
 }
 
+/* Order of what is said; alike, of when it was found. */
+static int compare(const void *a, const void *b)
+{
+    const struct finding *first = *(struct finding *const *)a, *second = *(struct finding *const *)b;
+    int order = strcmp(first->reason, second->reason);
+
+    if (order == 0)
+        order = (first->level > second->level) - (first->level < second->level);
+    return order ? order : (first > second) - (first < second);
+}
+
+/* Of findings that say the same the first is left: hosts are alike, and so are refusals. */
+static bool *find_repeated(const struct findings *f)
+{
+    bool *repeated = xcalloc(f->count, sizeof *repeated);
+    struct finding **sorted = xcalloc(f->count, sizeof *sorted);
+
+    for (size_t i = 0; i < f->count; i++)
+        sorted[i] = &f->list[i];
+    qsort(sorted, f->count, sizeof *sorted, compare);
+    for (size_t i = 1; i < f->count; i++)
+        repeated[sorted[i] - f->list] = sorted[i]->level == sorted[i - 1]->level &&
+                                        strcmp(sorted[i]->reason, sorted[i - 1]->reason) == 0;
+    free(sorted);
+    return repeated;
+}
+
 enum outcome findings_print(const struct findings *f)
 {
+    bool *repeated = find_repeated(f);
     enum outcome outcome = OUTCOME_OK;
     struct buf b;
 
     buf_init(&b, 4096);
     for (int part = 0; part < PARTS; part++)
         for (size_t i = 0; i < f->count; i++)
-            if ((int)f->list[i].part == part)
+            if ((int)f->list[i].part == part && !repeated[i])
                 add_finding(&b, &f->list[i]);
     if (!file_write_all(STDOUT_FILENO, b.data, b.len)) {
         outcome = errno == EPIPE ? OUTCOME_OUTPUT_CLOSED : OUTCOME_OUTPUT_FAILED;
         if (outcome == OUTCOME_OUTPUT_FAILED)
             log_error("could not write to standard output: %m");
     }
+    free(repeated);
     buf_release(&b);
     return outcome;
 }

@@ -8,6 +8,9 @@
  *
  * What the capture's own functions log while they look becomes findings, too: the message is the
  * reason, with its details in parentheses, and the hint is the remedy.
+ *
+ * None is printed twice, whatever came between.  Control characters of names are printed as spaces,
+ * and a remedy in SQL that has some is left out: copied, it would be about another name.
  */
 #ifndef ACTIONS_FINDINGS_H
 #define ACTIONS_FINDINGS_H
@@ -70,6 +73,12 @@ void findings_listen(struct findings *f, enum finding_part part);
 
 /* No more: what was asked has had that outcome, which is returned. */
 enum outcome findings_heed(struct findings *f, enum outcome outcome);
+
+/*
+ * Likewise, of what a capture does not ask: a refusal is a warning and ends nothing.  False where
+ * there was no answer.
+ */
+bool findings_excuse(struct findings *f, enum outcome outcome);
 
 /* The last error that was heard, NULL where there was none. */
 struct finding *findings_heard(const struct findings *f);

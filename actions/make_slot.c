@@ -29,6 +29,8 @@ static enum outcome open_maker(struct maker *m, const struct options *o)
     if (!m->connector)
         return OUTCOME_MISUSED;
     outcome = connector_connect(m->connector, CONNECTION_SQL, &m->sql);
+    if (outcome == OUTCOME_OK)
+        outcome = sql_run(m->sql, "set the search path", "SET search_path = pg_catalog");
     return outcome == OUTCOME_OK ? slot_find(m->sql, o->slot, &m->slot) : outcome;
 }
 
@@ -43,6 +45,24 @@ static enum outcome close_maker(struct maker *m, enum outcome outcome, const cha
     PQfinish(m->sql);
     connector_free(m->connector);
     return outcome;
+}
+
+/*
+ * With --if-[not-]exists it counts what is in the end, whoever has done it: `said` has kept what the
+ * server had to say.  Prints that, unless the slot is (or is not) there by now as was `asked` for.
+ */
+static bool is_done_by_another(struct maker *m, enum outcome outcome, struct buf *said, bool asked,
+                               bool exists)
+{
+    bool done;
+
+    log_keep_errors(NULL);
+    done = asked && outcome == OUTCOME_MISUSED &&
+           slot_find(m->sql, m->options.slot, &m->slot) == OUTCOME_OK && m->slot.exists == exists;
+    if (!done && said->len > 0)
+        log_kept_errors(said);
+    buf_release(said);
+    return done;
 }
 
 /* ---- the publication ---- */
@@ -126,19 +146,38 @@ static enum outcome prepare_publication(const struct maker *m, bool *made)
     return outcome;
 }
 
-/* Unless somebody else has made that slot meanwhile, and counts on it. */
-static void take_back_publication(const struct maker *m)
+/* Unless somebody else has made that slot meanwhile, and counts on it; *left: it is still there. */
+static enum outcome drop_publication(const struct maker *m, bool *left)
 {
     const char *name = m->options.publication;
     struct slot slot;
-    bool exists;
+    enum outcome outcome = slot_find(m->sql, m->options.slot, &slot);
 
-    if (slot_find(m->sql, m->options.slot, &slot) != OUTCOME_OK || slot.exists ||
-        publication_exists(m->sql, name, &exists) != OUTCOME_OK || !exists)
-        return;
-    if (run_about(m->sql, "drop the publication", "DROP PUBLICATION IF EXISTS ", name, "") ==
-        OUTCOME_OK)
+    *left = false;
+    if (outcome == OUTCOME_OK && !slot.exists)
+        outcome = publication_exists(m->sql, name, left);
+    if (outcome == OUTCOME_OK && *left)
+        outcome = run_about(m->sql, "drop the publication", "DROP PUBLICATION IF EXISTS ", name, "");
+    return outcome;
+}
+
+/* Why it fails has been said already, as a rule: the server has gone. */
+static void take_back_publication(const struct maker *m)
+{
+    const char *name = m->options.publication;
+    struct buf said;
+    bool there;
+    enum outcome outcome;
+
+    buf_init(&said, 256);
+    log_keep_errors(&said);
+    outcome = drop_publication(m, &there);
+    log_keep_errors(NULL);
+    if (outcome != OUTCOME_OK)
+        log_warning("publication \"%s\" has been left behind", name);
+    else if (there)
         log_notice("dropped publication \"%s\" again", name);
+    buf_release(&said);
 }
 
 /* ---- creating ---- */
@@ -169,12 +208,26 @@ static enum outcome is_there_already(const struct maker *m)
     return OUTCOME_OK;
 }
 
+static enum outcome create_slot(struct maker *m)
+{
+    const struct options *o = &m->options;
+    struct created_slot created;
+    struct buf said;
+    enum outcome outcome;
+
+    buf_init(&said, 256);
+    if (o->if_not_exists)
+        log_keep_errors(&said);
+    outcome = slot_create(m->walsender, m->sql, o, false, &created);
+    return is_done_by_another(m, outcome, &said, o->if_not_exists, true) ? is_there_already(m)
+                                                                         : outcome;
+}
+
 /* The slot is created last: it makes the server keep WAL. */
 static enum outcome create(struct maker *m)
 {
     const struct options *o = &m->options;
     bool publishes = plugin_of(o->plugin)->publishes, made = false;
-    struct created_slot created;
     enum outcome outcome = version_check(PQserverVersion(m->sql), o);
 
     if (outcome == OUTCOME_OK && m->slot.exists)
@@ -184,7 +237,7 @@ static enum outcome create(struct maker *m)
     if (outcome == OUTCOME_OK && publishes)
         outcome = prepare_publication(m, &made);
     if (outcome == OUTCOME_OK)
-        outcome = slot_create(m->walsender, m->sql, o, false, &created);
+        outcome = create_slot(m);
     if (outcome != OUTCOME_OK && made)
         take_back_publication(m);
     return outcome;
@@ -246,19 +299,31 @@ static void hint_at_publication(const struct maker *m)
                  m->options.publication);
 }
 
+static enum outcome drop(struct maker *m)
+{
+    const struct options *o = &m->options;
+    struct buf said;
+    enum outcome outcome = check_droppable(&m->slot, o->slot);
+
+    if (outcome != OUTCOME_OK)
+        return outcome;
+    buf_init(&said, 256);
+    if (o->if_exists)
+        log_keep_errors(&said);
+    outcome = slot_drop(m->sql, o->slot);
+    if (is_done_by_another(m, outcome, &said, o->if_exists, false))
+        return is_not_there(o);
+    if (outcome == OUTCOME_OK)
+        hint_at_publication(m);
+    return outcome;
+}
+
 enum outcome make_slot_drop(const struct options *o)
 {
     struct maker m;
     enum outcome outcome = open_maker(&m, o);
 
-    if (outcome == OUTCOME_OK && !m.slot.exists) {
-        outcome = is_not_there(o);
-    } else if (outcome == OUTCOME_OK) {
-        outcome = check_droppable(&m.slot, o->slot);
-        if (outcome == OUTCOME_OK)
-            outcome = slot_drop(m.sql, o->slot);
-        if (outcome == OUTCOME_OK)
-            hint_at_publication(&m);
-    }
+    if (outcome == OUTCOME_OK)
+        outcome = m.slot.exists ? drop(&m) : is_not_there(o);
     return close_maker(&m, outcome, "drop the replication slot");
 }

@@ -148,6 +148,8 @@ enum outcome peek_run(const struct options *o)
         return outcome;
     outcome = connector_connect(connector, CONNECTION_SQL, &sql);
     if (outcome == OUTCOME_OK)
+        outcome = sql_run(sql, "set the search path", "SET search_path = pg_catalog");
+    if (outcome == OUTCOME_OK)
         outcome = look(sql, o, &slot, &raw);
     if (outcome == OUTCOME_OK && raw)
         outcome = peek_raw(sql, o, &slot);

@@ -140,7 +140,7 @@ static bool send_question(struct raw *r)
                                   *r->count ? r->count : NULL, r->options};
 
     snprintf(question, sizeof question,
-             "SELECT lsn::text, xid::text, data FROM pg_logical_slot_peek_%schanges("
+             "SELECT lsn::text, xid::text, data FROM pg_catalog.pg_logical_slot_peek_%schanges("
              "$1, $2::pg_lsn, $3::int, VARIADIC $4::text[])",
              r->binary ? "binary_" : "");
     return PQsendQueryParams(r->sql, question, 4, NULL, params, NULL, NULL, 1) &&
@@ -354,6 +354,8 @@ enum outcome peek_raw(PGconn *sql, const struct options *o, const struct slot *s
         return outcome;
     r.options = plugin_options(o);
     outcome = find_end(&r);
+    if (outcome == OUTCOME_OK) /* how a plugin calls types depends on it */
+        outcome = sql_run(sql, "set the search path", "RESET search_path");
     if (outcome == OUTCOME_OK)
         outcome = finish(&r, ask(&r));
     free(r.options);

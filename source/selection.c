@@ -32,7 +32,7 @@ static char *anchor(const char *pattern)
     return xasprintf("%.*s^(?:%s)$", (int)options, pattern, pattern + options);
 }
 
-/* The server's form of a pattern for schema.table; those of files have been tried when they were read. */
+/* The server's form of a pattern for schema.table; it was tried when the file was read. */
 static char *translated(const char *java)
 {
     const char *why;

@@ -30,8 +30,8 @@ struct selection {
 };
 
 /*
- * SQL: whether the table with these names (expressions of type text) is captured.  Takes the
- * params as $1 to $4.  A pattern has to match the whole of "table" or of "schema.table".  Java ignores
+ * SQL: whether the table with these names (expressions of type text) is captured.  Takes the params
+ * as $1 to $4.  A pattern has to match the whole of "table" or of "schema.table".  Java ignores
  * case as collation "C" does.
  */
 #define SELECTION_MATCHES(schema, table)                                                           \

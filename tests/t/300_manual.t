@@ -23,7 +23,7 @@ sub script ($name, $text) {
     spew("$bin/$name", "#!/bin/sh\n$text\n");
     chmod 0755, "$bin/$name" or die "chmod: $!";
 }
-script('cdcdump', qq{case " \$* " in *" -E "* | *" initial_only "*) ;; *) set -- "\$@" -E now ;; esac\nexec "$Cdc::BINARY" "\$@"});
+script('cdcdump', qq{case " \$* " in *" -E "* | *" initial_only "* | *-slot* | *" --check "*) ;; *) set -- "\$@" -E now ;; esac\nexec "$Cdc::BINARY" "\$@"});
 script('kcat', q{exec /usr/bin/kcat -X test.mock.num.brokers=1 -X topic.partitioner=consistent -T "$@"});
 script('less', 'exec cat');
 
@@ -79,7 +79,7 @@ sub readme_examples {
 
 my @manual = manual_examples();
 my @readme = readme_examples();
-is(scalar @manual, 12, 'examples in the manual');
+is(scalar @manual, 18, 'examples in the manual');
 is(scalar @readme, 11, 'examples in README.md');
 
 # The files that an example writes; of a name with placeholders all that there are.
@@ -88,7 +88,26 @@ sub written ($line) {
     return glob "$work/" . $file =~ s/\{\w+\}/*/gr;
 }
 
+# What an action does is seen in what it prints, and in the slot that it is about.
+my %action = (
+    'create-slot' => sub ($r) { ok($pg->slot('orders'), '… and there it is') },
+    'drop-slot'   => sub ($r) { ok(!$pg->slot('orders'), '… and it is gone') },
+    'check'       => sub ($r) { like($r->{out}, qr/^ok: .*\n(?!.*^error:)/ms, '… and finds nothing wrong') },
+    'peek'        => sub ($r) { like($r->{out}, qr/\bBetter Product $id\b/, '… and shows what was changed') },
+    'list-slots'  => sub ($r) { like($r->{out}, qr/^orders\b/m, '… and lists the slot') },
+);
+
+sub try_action ($line, $where, $action) {
+    my $r = run_example($line);
+    is($r->{exit}, 0, "$where: $line") or diag("$r->{out}$r->{err}");
+    $action{$action}->($r);
+}
+
 sub try ($line, $where) {
+    if (my ($action) = $line =~ /--(@{[join '|', keys %action]})(?: |\z)/) {
+        change();
+        return try_action($line, $where, $action);
+    }
     my $goes_on = $line =~ /--state (\S+)/ && -e "$work/$1";
     prepare($line);
     change();

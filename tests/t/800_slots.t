@@ -130,6 +130,39 @@ $pg->sql('postgres', q(SELECT pg_drop_replication_slot(slot_name) FROM pg_replic
     is(publications(), $publications, 'interrupted: nor a publication');
 }
 
+# ---- somebody else is quicker, or in the way ----
+
+# The tables' lock holds the publication up until there is a slot of that name.
+{
+    my $session = $pg->session('shop');
+    $session->sql('BEGIN; LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE');
+    my $c = Cdc->start(server => $pg, db => 'shop', args => [qw(--create-slot -S quick -t t --if-not-exists)]);
+    wait_until(sub { $pg->sql('shop', q(SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND NOT granted)) == 1 }, 20, 'the lock');
+    $pg->sql('shop', q(SELECT pg_create_physical_replication_slot('quick')));
+    $session->sql('ROLLBACK');
+    says($c->wait, 0, qr/\Acdcdump: created publication "cdcdump_quick"\ncdcdump: replication slot "quick" is there already\nDETAIL:  It is a physical slot\.\n\z/,
+        'made by another in between, and fine');
+    $pg->sql('shop', q(SELECT pg_drop_replication_slot('quick'); DROP PUBLICATION cdcdump_quick));
+}
+
+# Functions and operators that fit better than the server's own, which whoever may create some could put there.
+{
+    my $fails = q(LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'hijacked'; END$$;);
+    my %hostile = ('to_jsonb(pg_replication_slots)' => 'jsonb', 'quote_literal(name)' => 'text', 'quote_ident(name)' => 'text', 'format(text, text)' => 'text',
+        'format(text, name, name)' => 'text', 'unnest(text[])' => 'SETOF text', 'unnest(oid[])' => 'SETOF oid', 'pg_drop_replication_slot(text)' => 'void',
+        'arrow(jsonb, jsonb)' => 'text');
+    $pg->sql('shop', join '', map { "CREATE FUNCTION public.$_ RETURNS $hostile{$_} $fails" } sort keys %hostile);
+    $pg->sql('shop', 'CREATE OPERATOR public.->> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = public.arrow)');
+    {
+        my $r = Cdc->run(server => $pg, db => 'shop', args => ['--list-slots']);
+        $r->exited(0, 'hostile functions, a list: exit status 0');
+        like($r->out, qr/^other: nobody reads it.*\n    .*pg_drop_replication_slot\('other'\);$/m, 'hostile functions, a list: as without');
+    }
+    says(create('tough', qw(-t t)), 0, qr/\Acdcdump: created publication "cdcdump_tough"\ncdcdump: created replication slot "tough" at \S+\n\z/, 'hostile functions, creating');
+    says(drop('tough'), 0, qr/\Acdcdump: dropped replication slot "tough"\nHINT: .*\n\z/, 'hostile functions, dropping');
+    $pg->sql('shop', 'DROP PUBLICATION cdcdump_tough; DROP OPERATOR public.->> (jsonb, jsonb);' . join '', map { "DROP FUNCTION public.$_;" } keys %hostile);
+}
+
 # ---- listed ----
 
 my @names = sort qw(first picked typo every shared other), ($version >= 15 ? 'phased' : ()), ($version >= 17 ? 'kept' : ());
@@ -185,6 +218,10 @@ says(list(qw(-S physical)), 2, qr/\Acdcdump: error: replication slot "physical" 
 $r = Cdc->run(args => ['-d', $pg->connstr('postgres', user => 'poor'), qw(--list-slots -F ndjson)]);
 $r->exited(0, 'a role without any privilege');
 is(join(' ', map { $_->{name} } map { JSON::PP::decode_json($_) } $r->lines), "@names", 'a role without any privilege: sees all');
+$pg->sql('shop', 'REVOKE EXECUTE ON FUNCTION pg_control_checkpoint() FROM public');
+$r = Cdc->run(args => ['-d', $pg->connstr('shop', user => 'poor'), qw(--list-slots -F ndjson)]);
+$r->exited(0, 'a role that may not even see the last checkpoint');
+is(scalar($r->lines), @names, 'a role that may not even see the last checkpoint: sees all');
 says(Cdc->run(args => ['-d', $pg->connstr('nowhere'), '--list-slots']), 2, qr/could not connect: .*database "nowhere" does not exist/, 'no such database');
 
 $r = Cdc->run(server => $pg, args => ['--list-slots'], stdout => '>/dev/full');
@@ -212,5 +249,17 @@ is($pg->slot('picked'), undef, 'one with a publication: it is gone');
 like(publications(), qr/\bcdcdump_picked\b/, 'one with a publication: that stays');
 says(Cdc->run(server => $pg, args => [qw(--drop-slot -S typo)]), 0, qr/\Acdcdump: dropped replication slot "typo"\n\z/, 'one of another database');
 is($pg->slot('typo'), undef, 'one of another database: it is gone');
+
+# ---- the server goes away while a slot is being created ----
+
+{
+    my $session = $pg->session('shop');
+    $session->sql('BEGIN; INSERT INTO u VALUES (1)');
+    my $c = Cdc->start(server => $pg, db => 'shop', args => [qw(--create-slot -S late -t t)]);
+    wait_until(sub { $pg->slot('late') }, 20, 'the slot that is being created');
+    $pg->stop('immediate');
+    says($c->wait, 3, qr/\Acdcdump: created publication "cdcdump_late"\ncdcdump: error: could not create the replication slot: .*\ncdcdump: warning: publication "cdcdump_late" has been left behind\n\z/s,
+        'no server any more');
+}
 
 done_testing;

@@ -134,6 +134,14 @@ like($r->err, qr/could not write to standard output: No space left on device/, '
     wait_until(sub { catalog() eq $catalog }, 20, 'the end of the copy');
     pass('in use: the copy has gone');
 
+    # Functions that fit better than the server's own, which whoever may create some could put there.
+    my %hostile = ('to_jsonb(pg_replication_slots)' => 'jsonb', 'quote_literal(name)' => 'text', 'pg_copy_logical_replication_slot(text, text, bool)' => 'text');
+    $pg->sql('shop', join '', map { "CREATE FUNCTION public.$_ RETURNS $hostile{$_} LANGUAGE plpgsql AS " . q($$BEGIN RAISE EXCEPTION 'hijacked'; END$$;) } sort keys %hostile);
+    $r = peek('every_pgoutput');
+    $r->exited(0, 'in use, hostile functions: exit status 0');
+    is($r->out, $given{pgoutput}, 'in use, hostile functions: what is pending');
+    $pg->sql('shop', join '', map { "DROP FUNCTION public.$_;" } sort keys %hostile);
+
     # The copy of one that is killed does not stay, either.
     my $c = start('every_pgoutput', args => ['--idle-exit=600']);
     $c->read_lines(8);
