@@ -235,6 +235,8 @@ static enum outcome create(struct maker *m)
     if (outcome == OUTCOME_OK)
         outcome = connector_connect(m->connector, CONNECTION_REPLICATION, &m->walsender);
     if (outcome == OUTCOME_OK && publishes)
+        outcome = publication_as_found(m->sql, &m->options);
+    if (outcome == OUTCOME_OK && publishes)
         outcome = prepare_publication(m, &made);
     if (outcome == OUTCOME_OK)
         outcome = create_slot(m);

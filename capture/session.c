@@ -497,6 +497,8 @@ enum outcome session_look_at_server(struct session *s, PGconn *sql, PGconn *wals
         outcome = choose_plugin(s, slot);
     if (outcome == OUTCOME_OK)
         outcome = version_check(s->system.version, s->o);
+    if (outcome == OUTCOME_OK && !s->prepared)
+        outcome = publication_as_found(sql, &s->options);
     if (!s->prepared)
         s->begun = has_begun(s, slot);
     return outcome;

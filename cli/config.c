@@ -288,8 +288,8 @@ static void add_habits(struct translation *t, const struct dialect *d)
         const struct property *property = &t->p->items[i];
         const char *end = strstr(property->key, "publication.name");
 
-        if (end && strcmp(end, "publication.name") == 0 && translation_has(t, "publication"))
-            set_by(t, property, "publication-mode", "existing");
+        if (end && strcmp(end, "publication.name") == 0)
+            t->c->keep_publication = !translation_has(t, "publication-mode");
         if (adbpg && strcmp(property->key, "decoding.plugin.name") == 0 &&
             strcasecmp(property->value, "pgoutput") != 0)
             log_warning("\"%s\": adbpg-cdc itself knows pgoutput alone", property->key);

@@ -44,6 +44,7 @@ struct config {
     struct string_list connection_settings; /* keyword=value of libpq; passwords are here, too */
     struct string_list qualified_tables;    /* see struct options */
     struct string_list exclude_qualified_tables;
+    bool keep_publication; /* see struct options */
 };
 
 /* False: something is wrong and has been said. */

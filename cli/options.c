@@ -383,6 +383,8 @@ static bool read_config(struct parsed *p, const struct given *given)
         if (!take_setting(p, given, &c, &c.settings[i]))
             return false;
     p->o.connection_settings = c.connection_settings;
+    p->o.keep_publication = c.keep_publication && !is_given(given, "publication") &&
+                            !is_given(given, "publication-mode");
     if (!is_given(given, "table"))
         p->o.qualified_tables = c.qualified_tables;
     if (!is_given(given, "exclude-table"))

@@ -125,6 +125,7 @@ struct options {
     enum publication_mode publication_mode;
     bool publication_given;
     bool publication_mode_given;
+    bool keep_publication; /* one that is there already is never altered: mode existing then */
     const char *replica_identity; /* keep, full, default, nothing, index:NAME */
     struct string_list plugin_options;
     bool temporary_slot;

@@ -28,6 +28,17 @@ static enum outcome find_publication(PGconn *sql, const char *name, struct publi
     return OUTCOME_OK;
 }
 
+enum outcome publication_as_found(PGconn *sql, struct options *o)
+{
+    struct publication p = {0};
+    enum outcome outcome =
+        o->keep_publication ? find_publication(sql, o->publication, &p) : OUTCOME_OK;
+
+    if (p.exists)
+        o->publication_mode = PUBLICATION_EXISTING;
+    return outcome;
+}
+
 static enum outcome missing(const struct options *o)
 {
     log_error("publication \"%s\" does not exist", o->publication);

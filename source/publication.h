@@ -25,6 +25,9 @@
 enum outcome publication_prepare(PGconn *sql, const struct options *o, const struct selection *s,
                                  bool may_create);
 
+/* Of options that want one that is there to be kept: the mode becomes existing where there is one. */
+enum outcome publication_as_found(PGconn *sql, struct options *o);
+
 /*
  * What publication_prepare() would run, which the caller frees; NULL = nothing is missing.  Looks only,
  * and refuses and warns as it does.

@@ -41,6 +41,23 @@ is(($r->records)[0]{source}{name}, 'other', 'its name');
 ok($pg->slot('given'), 'its slot');
 refused(qr/no table matches\nHINT:  A pattern of a file has to match the whole of schema\.table\./, 'its database', "--config=$dir/plain", '-d', $pg->connstr('postgres'), -S => 'elsewhere', -E => 'now');
 
+# ---- a publication that is named and there already is not altered ----
+
+my $published = sub ($name) { join ' ', map { $_->[0] } @{ $pg->query('shop', "SELECT tablename FROM pg_publication_tables WHERE pubname = '$name' ORDER BY 1") } };
+$pg->sql('shop', 'CREATE PUBLICATION theirs FOR TABLE s.a, s.b; CREATE PUBLICATION everything FOR ALL TABLES');
+for my $publication (qw(theirs everything made)) {
+    my $before = $published->($publication);
+    my @config = (config("with_$publication", @debezium, "publication.name=$publication"), @address, -S => "with_$publication", -E => 'now');
+    for my $how (qw(--check -v)) {
+        $r = run(@config, $how);
+        $r->exited(0, "publication $publication, $how");
+        unlike($r->out, qr/^(?:warning|error)/m, "publication $publication, $how: no complaints");
+    }
+    is($published->($publication), $before || 'a', "publication $publication: " . ($before ? 'left alone' : 'made for the tables'));
+    is(tables($r), 's.a', "publication $publication: the captured table");
+}
+refused(qr/publication "everything" is FOR ALL TABLES/, 'but with a mode that wants another', "--config=$dir/with_everything", @address, -S => 'mode', '--publication-mode=filtered', -E => 'now');
+
 # ---- what has no meaning in such a run is left out ----
 
 my @flink = ('connector=postgres-cdc', 'database-name=shop', 'schema-name=s', 'table-name=a', 'slot.name=flink', 'scan.incremental.snapshot.enabled=true',

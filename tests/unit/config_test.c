@@ -43,6 +43,8 @@ static const char *read_text(const char *text)
         return "failed";
     for (size_t i = 0; i < c.count; i++)
         buf_printf(&b, "%s%s=%s", b.len ? " " : "", c.settings[i].option, c.settings[i].value);
+    if (c.keep_publication)
+        buf_add_str(&b, " keep");
     add_list(&b, '@', &c.connection_settings);
     add_list(&b, '+', &c.qualified_tables);
     add_list(&b, '-', &c.exclude_qualified_tables);
@@ -142,7 +144,7 @@ static const struct {
     {"slot.drop_on_stop", "false", "", "x", "one of true, false"},
     {"slot.failover", "True", "failover=", "", "one of true, false"},
     {"slot.stream.params", "a=1;; b=2;", "option=a=1 option=b=2", "a=1;b", "name=value;name=value"},
-    {"publication.name", "p", "publication=p publication-mode=existing", "", "something"},
+    {"publication.name", "p", "publication=p keep", "", "something"},
     {"publication.autocreate.mode", "ALL_TABLES", "publication-mode=all-tables", "some",
      "one of all_tables, filtered, disabled, no_tables"},
     {"replica.identity.autoset.values", ".*:INDEX i", "replica-identity=index:i", ".*:SOME",
