@@ -463,8 +463,6 @@ enum outcome list_slots_run(const struct options *o)
         connector ? connector_connect(connector, CONNECTION_SQL, &sql) : OUTCOME_MISUSED;
 
     if (outcome == OUTCOME_OK)
-        outcome = sql_run(sql, "set the search path", "SET search_path = pg_catalog");
-    if (outcome == OUTCOME_OK)
         outcome = list(sql, o);
     if (outcome == OUTCOME_STOPPED) {
         log_error("could not list the replication slots: interrupted");

@@ -29,8 +29,6 @@ static enum outcome open_maker(struct maker *m, const struct options *o)
     if (!m->connector)
         return OUTCOME_MISUSED;
     outcome = connector_connect(m->connector, CONNECTION_SQL, &m->sql);
-    if (outcome == OUTCOME_OK)
-        outcome = sql_run(m->sql, "set the search path", "SET search_path = pg_catalog");
     return outcome == OUTCOME_OK ? slot_find(m->sql, o->slot, &m->slot) : outcome;
 }
 
@@ -48,8 +46,8 @@ static enum outcome close_maker(struct maker *m, enum outcome outcome, const cha
 }
 
 /*
- * With --if-[not-]exists it counts what is in the end, whoever has done it: `said` has kept what the
- * server had to say.  Prints that, unless the slot is (or is not) there by now as was `asked` for.
+ * With --if-[not-]exists it counts what is in the end, whoever has done it: `said` has kept what
+ * the server had to say.  Prints that, unless the slot is (or is not) there by now as was `asked`.
  */
 static bool is_done_by_another(struct maker *m, enum outcome outcome, struct buf *said, bool asked,
                                bool exists)
@@ -157,7 +155,8 @@ static enum outcome drop_publication(const struct maker *m, bool *left)
     if (outcome == OUTCOME_OK && !slot.exists)
         outcome = publication_exists(m->sql, name, left);
     if (outcome == OUTCOME_OK && *left)
-        outcome = run_about(m->sql, "drop the publication", "DROP PUBLICATION IF EXISTS ", name, "");
+        outcome =
+            run_about(m->sql, "drop the publication", "DROP PUBLICATION IF EXISTS ", name, "");
     return outcome;
 }
 

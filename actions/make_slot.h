@@ -15,8 +15,8 @@
  * yet gets a publication without tables; the first capture puts them in.  A publication that was
  * made for a slot which then cannot be created is dropped again.
  *
- * OUTCOME_MISUSED: it is there already, and --if-not-exists was not given; OUTCOME_FAILED: a signal
- * came before it was there.
+ * OUTCOME_MISUSED: it is there already, and --if-not-exists was not given (with it, somebody else
+ * may make it at the same time, too); OUTCOME_FAILED: a signal came before it was there.
  */
 enum outcome make_slot_create(const struct options *o);
 

@@ -112,15 +112,37 @@ static enum outcome check_publication(PGconn *sql, const struct options *o)
 
 /* ---- both ---- */
 
+/*
+ * Of several hosts, those that have no such slot, or have it from their primary, leave it to the
+ * ones behind them.  *sql is the caller's to PQfinish(), whatever comes out.
+ */
+static enum outcome connect(struct connector *connector, const struct options *o, PGconn **sql,
+                            struct slot *slot)
+{
+    unsigned hosts = connector_hosts(connector);
+
+    for (;;) {
+        enum outcome outcome = connector_connect(connector, CONNECTION_SQL, sql);
+
+        if (outcome == OUTCOME_OK)
+            outcome = slot_find(*sql, o->slot, slot);
+        if (outcome != OUTCOME_OK || (slot->exists && !slot->synced) || --hosts == 0)
+            return outcome;
+        log_notice("replication slot \"%s\" cannot be read here: trying the next host", o->slot);
+        PQfinish(*sql);
+        *sql = NULL;
+        connector_forget_host(connector);
+        connector_next_host(connector);
+    }
+}
+
 /* *raw: nobody but the plugin's authors knows what its messages say. */
-static enum outcome look(PGconn *sql, const struct options *o, struct slot *slot, bool *raw)
+static enum outcome look(PGconn *sql, const struct options *o, const struct slot *slot, bool *raw)
 {
     struct options with = *o;
-    enum outcome outcome = slot_find(sql, o->slot, slot);
+    enum outcome outcome;
 
     *raw = false;
-    if (outcome != OUTCOME_OK)
-        return outcome;
     if (!slot->exists)
         return missing_slot(o);
     *raw = slot->logical && plugin_name_of_library(slot->plugin) == PLUGIN_AS_SLOT;
@@ -146,9 +168,7 @@ enum outcome peek_run(const struct options *o)
 
     if (!connector)
         return outcome;
-    outcome = connector_connect(connector, CONNECTION_SQL, &sql);
-    if (outcome == OUTCOME_OK)
-        outcome = sql_run(sql, "set the search path", "SET search_path = pg_catalog");
+    outcome = connect(connector, o, &sql, &slot);
     if (outcome == OUTCOME_OK)
         outcome = look(sql, o, &slot, &raw);
     if (outcome == OUTCOME_OK && raw)

@@ -70,13 +70,32 @@ static const char *asks_for_stream(const struct options *o)
                                 : NULL;
 }
 
-static enum outcome check_options(const struct options *o, const char *plugin)
+/* A plugin that is asked for them tells the server, which makes the slot give them, for good. */
+static const char *asks_for_prepared(const struct options *o)
+{
+    static const char *const names[] = {"two_phase", "two-phase"};
+
+    for (size_t i = 0; i < o->plugin_options.count; i++)
+        for (size_t k = 0; k < sizeof names / sizeof names[0]; k++)
+            if (strncmp(o->plugin_options.items[i], names[k], strlen(names[k])) == 0)
+                return names[k];
+    return NULL;
+}
+
+static enum outcome check_options(const struct options *o, const struct slot *slot)
 {
     const char *content = asks_for_content(o), *stream = asks_for_stream(o);
+    const char *prepared = slot->two_phase ? NULL : asks_for_prepared(o);
 
+    if (prepared) {
+        log_error("--peek and plugin option \"%s\" cannot be used together", prepared);
+        log_detail("It would change the slot.");
+        return OUTCOME_MISUSED;
+    }
     if (!content && !stream)
         return OUTCOME_OK;
-    log_error("%s and plugin \"%s\" cannot be used together", content ? content : stream, plugin);
+    log_error("%s and plugin \"%s\" cannot be used together", content ? content : stream,
+              slot->plugin);
     if (content)
         log_detail("cdcdump does not know what the plugin's messages say: it prints them as they "
                    "are, in JSON.");
@@ -344,7 +363,7 @@ static enum outcome finish(struct raw *r, enum outcome outcome)
 enum outcome peek_raw(PGconn *sql, const struct options *o, const struct slot *slot)
 {
     struct raw r = {.o = o, .slot = slot, .sql = sql};
-    enum outcome outcome = check_options(o, slot->plugin);
+    enum outcome outcome = check_options(o, slot);
 
     if (outcome != OUTCOME_OK)
         return outcome;

@@ -196,8 +196,9 @@ static enum outcome server_time(PGconn *conn, usec_t *now)
     PGresult *result;
     enum outcome outcome = sql_query(
         conn, "read the time",
-        "SELECT trunc(extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now", 0, NULL,
-        &result);
+        "SELECT pg_catalog.trunc(extract(epoch FROM clock_timestamp())"
+        "                        OPERATOR(pg_catalog.*) 1000000)::int8 AS now",
+        0, NULL, &result);
 
     if (outcome == OUTCOME_OK)
         *now = result_i64(result, 0, "now");

@@ -18,7 +18,8 @@ bool rows_output_has_room(struct rows *r, enum outcome *outcome);
 #define ROWS_SNAPSHOT_QUESTION                                                                     \
     "SELECT %s AS seen, CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"               \
     " ELSE pg_current_wal_insert_lsn() END AS until,"                                              \
-    " trunc(extract(epoch FROM clock_timestamp()) * 1000000)::int8 AS now, "                       \
+    " pg_catalog.trunc(extract(epoch FROM clock_timestamp())"                                      \
+    "                  OPERATOR(pg_catalog.*) 1000000)::int8 AS now, "                             \
     PLAN_COLUMNS_FINGERPRINT " AS fingerprint"
 
 struct rows_snapshot {

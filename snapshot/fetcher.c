@@ -15,10 +15,10 @@ enum outcome fetcher_open(struct fetcher *r, struct connector *connector)
     enum outcome outcome;
 
     *r = (struct fetcher){0};
-    outcome = connector_connect(connector, CONNECTION_SQL, &r->conn);
+    outcome = connector_connect(connector, CONNECTION_ROWS, &r->conn);
     return outcome == OUTCOME_OK
                ? sql_run(r->conn, "prepare for reading",
-                         "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN"
+                         "SELECT pg_catalog.set_config(name, '0', false) FROM pg_settings WHERE name IN"
                          " ('idle_in_transaction_session_timeout', 'idle_session_timeout',"
                          "  'transaction_timeout')")
                : outcome;

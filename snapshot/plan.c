@@ -343,7 +343,7 @@ static enum outcome load_fields(struct plan_table *t, const struct captured_cont
     t->query = xstrndup(query, len);
     question = xasprintf("SELECT * FROM (%s\n) AS q LIMIT 0", t->query);
     doing = xasprintf("use the snapshot query of table %s", t->name);
-    outcome = sql_query(x->sql, doing, question, 0, NULL, &result);
+    outcome = sql_query_as_role(x->sql, doing, question, 0, NULL, &result);
     free(question);
     free(doing);
     if (outcome != OUTCOME_OK)
@@ -477,16 +477,17 @@ void plan_remove(struct plan *p, struct plan_table *t)
     p->count--;
 }
 
+/* Also over sessions that find what others have put into the database (CONNECTION_ROWS). */
 enum outcome plan_fingerprint(const struct plan *p, PGconn *sql, char **value)
 {
     static const char question[] =
-        "SELECT md5(coalesce(string_agg(format('%s %s %s %s %s %s %s %s %s', c.oid, c.relfilenode,"
-        "         c.relname, c.relnamespace, a.attnum, a.attname, a.atttypid, a.atttypmod,"
+        "SELECT md5(coalesce(pg_catalog.string_agg(pg_catalog.format('%s %s %s %s %s %s %s %s %s', c.oid,"
+        "         c.relfilenode, c.relname, c.relnamespace, a.attnum, a.attname, a.atttypid, a.atttypmod,"
         "         a.attisdropped), ',' ORDER BY c.oid, a.attnum), ''))"
         "  FROM pg_class AS c LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0"
         " WHERE c.oid = ANY ($1::oid[])"
-        "    OR c.oid IN (SELECT l.relid FROM unnest($1::oid[]) AS t (oid),"
-        "                        pg_partition_tree(t.oid) AS l)";
+        "    OR c.oid IN (SELECT l.relid::oid FROM pg_catalog.unnest($1::oid[]) AS t (oid),"
+        "                        pg_catalog.pg_partition_tree(t.oid) AS l)";
     struct buf oids;
     const char *param;
     PGresult *result;

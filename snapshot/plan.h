@@ -78,9 +78,9 @@ enum outcome plan_fingerprint(const struct plan *p, PGconn *sql, char **value);
 
 /* SQL for the fingerprint of one table's columns; printf format with one %u for its oid. */
 #define PLAN_COLUMNS_FINGERPRINT                                                                   \
-    "(SELECT md5(string_agg(format('%%s %%s %%s %%s', attnum, attname, atttypid, atttypmod), ','"  \
-    " ORDER BY attnum)) FROM pg_catalog.pg_attribute WHERE attrelid = %u AND attnum > 0"           \
-    " AND NOT attisdropped)"
+    "(SELECT md5(pg_catalog.string_agg(pg_catalog.format('%%s %%s %%s %%s', attnum, attname,"       \
+    " atttypid, atttypmod), ',' ORDER BY attnum)) FROM pg_catalog.pg_attribute"                    \
+    " WHERE attrelid = %u AND attnum > 0 AND NOT attisdropped)"
 
 /* Makes values, one per column of t->relation, of a line (which is changed, and borrowed from). */
 bool plan_parse_row(const struct plan_table *t, char *line, size_t len, struct value *values,

@@ -134,13 +134,13 @@ static enum outcome ask_group(struct group *g, PGconn *sql)
         params[i] = g->arrays[i].data;
     }
     buf_init(&b, 512);
-    buf_add_str(&b, "SELECT string_agg(CASE WHEN ");
+    buf_add_str(&b, "SELECT pg_catalog.string_agg(CASE WHEN ");
     add_row(&b, k, 'k');
     buf_add_str(&b, " <= ");
     add_row(&b, k, 'b');
-    buf_add_str(&b, " THEN 't' ELSE 'f' END, '' ORDER BY n)");
+    buf_add_str(&b, " THEN 't' ELSE 'f' END, ''::text ORDER BY n)");
     add_arrays(&b, k);
-    outcome = sql_query(sql, "compare keys", b.data, 2 * k->n, params, &result);
+    outcome = sql_query_as_role(sql, "compare keys", b.data, 2 * k->n, params, &result);
     buf_release(&b);
     free(params);
     if (outcome != OUTCOME_OK)

@@ -337,12 +337,13 @@ static void add_column_arrays(const struct relation *r, char **names, char **typ
 }
 
 static const char columns_question[] =
-    "SELECT ($1 || '.' || $2 || '.' || x.name) ~ ANY ($3::text[]) AS excluded,"
+    "SELECT ($1::text || '.' || $2::text || '.' || x.name) ~ ANY ($3::text[]) AS excluded,"
     "       x.name = ANY (k.columns) AS in_key,"
-    "       k.columns <@ $5::text[] AND k.columns <> '{}' AS key_is_whole,"
-    "       format_type(x.type, x.typmod) AS type_name"
+    "       k.columns OPERATOR(pg_catalog.<@) $5::text[]"
+    "         AND k.columns OPERATOR(pg_catalog.<>) '{}' AS key_is_whole,"
+    "       pg_catalog.format_type(x.type, x.typmod) AS type_name"
     "  FROM unnest($5::text[], $6::oid[], $7::int[]) WITH ORDINALITY AS x (name, type, typmod, n),"
-    "       (SELECT coalesce(array_agg(a.attname::text), '{}')"
+    "       (SELECT coalesce(pg_catalog.array_agg(a.attname::text), '{}')"
     "          FROM pg_index AS i JOIN pg_attribute AS a"
     "            ON a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])"
     "         WHERE i.indrelid = $4::oid AND i.indisprimary) AS k (columns)"
@@ -379,7 +380,7 @@ static enum outcome describe_columns(struct catalog *c, PGconn *sql, struct rela
 
     snprintf(oid, sizeof oid, "%u", r->oid);
     add_column_arrays(r, &names, &types, &typmods);
-    outcome = sql_query(sql, "look up columns", columns_question, 7,
+    outcome = sql_query_as_role(sql, "look up columns", columns_question, 7,
                         (const char *const[]){r->schema, r->name, c->selection->exclude_columns,
                                               oid, names, types, typmods},
                         &result);
@@ -420,7 +421,7 @@ static const char table_question[] =
     "               ON n.oid = c.relnamespace"
     "             WHERE n.nspname = $5 AND c.relname = $6 AND c.relkind IN ('r', 'p')),"
     "     given AS (SELECT coalesce("
-    "               (SELECT c.oid FROM own, pg_partition_ancestors(own.oid) WITH ORDINALITY AS a (oid, n)"
+    "               (SELECT c.oid FROM own, pg_catalog.pg_partition_ancestors(own.oid) WITH ORDINALITY AS a (oid, n)"
     "                  JOIN pg_class AS c ON c.oid = a.oid"
     "                  JOIN pg_namespace AS s ON s.oid = c.relnamespace"
     "                 WHERE $7::bool AND " SELECTION_MATCHES("s.nspname::text", "c.relname::text")
@@ -429,19 +430,19 @@ static const char table_question[] =
     "        " SELECTION_MATCHES("s.nspname::text", "g.relname::text") " AS captured, g.relreplident AS identity,"
     "        own.relreplident AS own_identity, own.xmin AS since, g.oid <> own.oid AS elsewhere,"
     "        a.attname AS column, a.atttypid AS type_oid, a.atttypmod AS typmod,"
-    "        format_type(a.atttypid, a.atttypmod) AS type, format_type(a.atttypid, NULL) AS bare_type,"
+    "        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, pg_catalog.format_type(a.atttypid, NULL) AS bare_type,"
     "        b.attnum AS position, NOT a.attnotnull AS nullable, a.attnum, a.xmin AS column_since, a.attisdropped AS dropped,"
     "        a.attlen = -1 AS toastable," /* whatever the storage is now: values stay where they are */
-    "        (txid_snapshot_xmin(t.seen) & 4294967295)::text AS floor,"
-    "        (txid_snapshot_xmax(t.seen) & 4294967295)::text AS ceiling,"
+    "        (pg_catalog.txid_snapshot_xmin(t.seen) OPERATOR(pg_catalog.&) 4294967295)::text AS floor,"
+    "        (pg_catalog.txid_snapshot_xmax(t.seen) OPERATOR(pg_catalog.&) 4294967295)::text AS ceiling,"
     "        a.atttypid IN (700, 701, 1700) AS number, a.attgenerated = 'v' AS computed_late,"
     "        CASE g.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE coalesce(b.attnum ="
-    "          ANY (SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = g.oid AND"
+    "          ANY (SELECT pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = g.oid AND"
     "               CASE g.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END),"
     "          false) END AS in_identity,"
-    "        a.attnum = ANY (SELECT unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = own.oid AND"
+    "        a.attnum = ANY (SELECT pg_catalog.unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) FROM pg_index AS i WHERE i.indrelid = own.oid AND"
     "                        i.indisunique AND i.indimmediate AND i.indpred IS NULL) AS candidate"
-    "   FROM own, txid_current_snapshot() AS t (seen), given JOIN pg_class AS g ON g.oid = given.oid"
+    "   FROM own, pg_catalog.txid_current_snapshot() AS t (seen), given JOIN pg_class AS g ON g.oid = given.oid"
     "   JOIN pg_namespace AS s ON s.oid = g.relnamespace"
     "   LEFT JOIN pg_attribute AS a ON a.attrelid = (SELECT own.oid FROM own) AND a.attnum > 0"
     "   LEFT JOIN pg_attribute AS b ON b.attrelid = g.oid AND b.attname = a.attname"
@@ -520,7 +521,7 @@ static enum outcome look_up(PGconn *sql, const struct catalog *c, const char *sc
     char *const *selection = c->selection->params;
     PGresult *result;
     enum outcome outcome =
-        sql_query(sql, "look up a table", table_question, 7,
+        sql_query_as_role(sql, "look up a table", table_question, 7,
                   (const char *const[]){selection[0], selection[1], selection[2], selection[3], schema,
                                         table, PQserverVersion(sql) >= 130000 ? "t" : "f"},
                   &result);
@@ -552,9 +553,11 @@ static enum outcome describe(void *arg, const char *schema, const char *table,
 static enum outcome find_type_by_name(void *arg, const char *type, uint32_t *oid)
 {
     static const char question[] =
-        "SELECT t.oid FROM pg_type AS t WHERE replace(format_type(t.oid, NULL), '\"', '') ="
-        "       CASE WHEN $1 LIKE 'interval%' AND $1 NOT LIKE '%]' THEN 'interval'"
-        "            ELSE regexp_replace(replace($1, '\"', ''), '\\([^)]*\\)', '') END"
+        "SELECT t.oid FROM pg_type AS t"
+        " WHERE pg_catalog.replace(pg_catalog.format_type(t.oid, NULL), '\"', '') ="
+        "       CASE WHEN $1::text LIKE 'interval%' AND $1 NOT LIKE '%]' THEN 'interval'::text"
+        "            ELSE pg_catalog.regexp_replace(pg_catalog.replace($1, '\"', ''),"
+        "                                           '\\([^)]*\\)', '') END"
         " ORDER BY t.oid LIMIT 1";
     struct catalog *c = arg;
     PGconn *sql;
@@ -564,7 +567,7 @@ static enum outcome find_type_by_name(void *arg, const char *type, uint32_t *oid
     *oid = 0;
     if (outcome != OUTCOME_OK)
         return outcome;
-    outcome = sql_query(sql, "look up a type", question, 1, &type, &result);
+    outcome = sql_query_as_role(sql, "look up a type", question, 1, &type, &result);
     if (outcome == OUTCOME_OK && PQntuples(result) > 0)
         *oid = result_u32(result, 0, "oid");
     PQclear(result);
@@ -646,7 +649,7 @@ enum outcome catalog_read_unchanged(struct catalog *c, const struct relation *r,
     *when = 0;
     *seen = NULL;
     if (outcome == OUTCOME_OK && nparams > 0)
-        outcome = sql_query(sql, "read a value that was not sent", question, nparams,
+        outcome = sql_query_as_role(sql, "read a value that was not sent", question, nparams,
                             (const char *const *)params, result);
     if (*result) {
         *when = result_lsn(*result, 0, "lsn");

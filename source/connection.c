@@ -485,6 +485,15 @@ static enum outcome lift_timeouts(PGconn *conn)
 }
 
 /*
+ * Others may have put functions and operators into the schemas that the role looks into, which fit our
+ * statements better than the server's own: they would be run as this role.
+ */
+static enum outcome look_in_catalog(PGconn *conn)
+{
+    return sql_run(conn, "set the search path", "SET search_path = pg_catalog");
+}
+
+/*
  * libpq would wait for a host that does not answer until the time is up, and never get to the next
  * one: each of them is the first once.
  */
@@ -523,6 +532,8 @@ enum outcome connector_connect(struct connector *c, enum connection_kind kind, P
         outcome = choose_encoding(*conn);
         if (outcome == OUTCOME_OK)
             outcome = lift_timeouts(*conn);
+        if (outcome == OUTCOME_OK && kind == CONNECTION_SQL)
+            outcome = look_in_catalog(*conn);
         if (outcome == OUTCOME_OK)
             return OUTCOME_OK;
     } else if (outcome == OUTCOME_FAILED) {
@@ -656,6 +667,25 @@ enum outcome sql_query(PGconn *conn, const char *doing, const char *sql, int npa
 {
     return take_result(conn, doing,
                        PQsendQueryParams(conn, sql, nparams, NULL, params, NULL, NULL, 0), result);
+}
+
+enum outcome sql_query_as_role(PGconn *conn, const char *doing, const char *sql, int nparams,
+                               const char *const *params, PGresult **result)
+{
+    enum outcome outcome = sql_run(conn, "set the search path", "RESET search_path");
+
+    *result = NULL;
+    if (outcome == OUTCOME_OK)
+        outcome = sql_query(conn, doing, sql, nparams, params, result);
+    if (outcome == OUTCOME_OK)
+        outcome = look_in_catalog(conn);
+    else if (PQstatus(conn) == CONNECTION_OK && PQtransactionStatus(conn) == PQTRANS_IDLE)
+        (void)look_in_catalog(conn);
+    if (outcome != OUTCOME_OK) {
+        PQclear(*result);
+        *result = NULL;
+    }
+    return outcome;
 }
 
 enum outcome walsender_query(PGconn *conn, const char *doing, const char *command,

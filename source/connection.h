@@ -30,7 +30,8 @@ unsigned connector_hosts(const struct connector *c);
 void connector_next_host(struct connector *c);
 
 enum connection_kind {
-    CONNECTION_SQL,        /* an ordinary session */
+    CONNECTION_SQL,        /* an ordinary session, which finds nothing but what is in pg_catalog */
+    CONNECTION_ROWS,       /* one that finds what its role does */
     CONNECTION_REPLICATION /* a walsender of the database: replication commands and simple SQL */
 };
 
@@ -54,6 +55,14 @@ enum outcome connection_wait(const PGconn *conn, bool for_write, bool heed, usec
  */
 enum outcome sql_query(PGconn *conn, const char *doing, const char *sql, int nparams,
                        const char *const *params, PGresult **result);
+
+/*
+ * The same on a CONNECTION_SQL for a statement that names types as a walsender of the role does, or uses
+ * the operators of types.  Of its functions those that are declared for other types than they are given
+ * must have pg_catalog before their names.
+ */
+enum outcome sql_query_as_role(PGconn *conn, const char *doing, const char *sql, int nparams,
+                               const char *const *params, PGresult **result);
 
 /* The same for a statement that gives no rows. */
 enum outcome sql_run(PGconn *conn, const char *doing, const char *sql);

@@ -152,11 +152,13 @@ static void creation_command(const PGconn *walsender, const struct options *o, b
         snprintf(command, size,
                  "CREATE_REPLICATION_SLOT %s%s LOGICAL %s "
                  "(SNAPSHOT '%s', TWO_PHASE %s, FAILOVER %s)",
-                 o->slot, temporary, library, export ? "export" : "nothing", o->two_phase ? "true" : "false",
+                 o->slot, temporary, library, export ? "export" : "nothing",
+                 o->two_phase ? "true" : "false",
                  o->failover ? "true" : "false");
     else
         snprintf(command, size, "CREATE_REPLICATION_SLOT %s%s LOGICAL %s %s_SNAPSHOT%s", o->slot,
-                 temporary, library, export ? "EXPORT" : "NOEXPORT", o->two_phase ? " TWO_PHASE" : "");
+                 temporary, library, export ? "EXPORT" : "NOEXPORT",
+                 o->two_phase ? " TWO_PHASE" : "");
 }
 
 void slot_name_blockers(PGconn *sql, const char *waiting)
@@ -167,11 +169,12 @@ void slot_name_blockers(PGconn *sql, const char *waiting)
     log_notice("waiting for running transactions before %s", waiting);
     if (sql_query(sql, "look up running transactions",
                   "SELECT string_agg(who, ', ') AS list, pg_is_in_recovery() AS standby FROM ("
-                  "  SELECT pg_catalog.format('process %s (%s)', pid, state) AS who FROM pg_stat_activity"
+                  "  SELECT pg_catalog.format('process %s (%s)', pid, state) AS who"
+                  "    FROM pg_stat_activity"
                   "   WHERE backend_xid IS NOT NULL"
                   "  UNION ALL"
-                  "  SELECT pg_catalog.format('prepared transaction %L', gid) FROM pg_prepared_xacts)"
-                  " AS w",
+                  "  SELECT pg_catalog.format('prepared transaction %L', gid)"
+                  "    FROM pg_prepared_xacts) AS w",
                   0, NULL, &result) != OUTCOME_OK)
         return;
     list = result_text(result, 0, "list");

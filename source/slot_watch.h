@@ -4,7 +4,8 @@
  * What is looked at are pg_replication_slots and, for whoever holds a slot or holds it back,
  * pg_stat_replication, pg_stat_activity, pg_prepared_xacts, the last checkpoint and the settings.
  * No privilege is needed, but much of what other roles do is hidden from one that is no member of
- * pg_read_all_stats; then the reason says so.
+ * pg_read_all_stats; then the reason says so.  What the checkpoint tells is left out where the role
+ * may not see it.
  */
 #ifndef SOURCE_SLOT_WATCH_H
 #define SOURCE_SLOT_WATCH_H

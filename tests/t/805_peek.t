@@ -226,6 +226,17 @@ SKIP: {
     $pg->sql('shop', q(COMMIT PREPARED 'b'; SELECT pg_drop_replication_slot('two_pgoutput'); SELECT pg_drop_replication_slot('two_test_decoding')));
 }
 
+# Hosts that do not have the slot are passed over.
+{
+    my $other = PgServer->new;
+    $other->create_db('shop');
+    my $r = Cdc->run(args => ['-d', PgServer::hosts('shop', [$other, $pg]), @{ args('every_pgoutput', qw(--count=1)) }]);
+    $r->exited(0, 'the next host: exit status 0');
+    is($r->err, qq(cdcdump: replication slot "every_pgoutput" cannot be read here: trying the next host\n), 'the next host: says so');
+    is(rows($r), 'c:1 c:2 c:3', 'the next host: what is pending there');
+    $other->stop('immediate');
+}
+
 # Changes that are older than the publication cannot be had, through a look or otherwise.
 $pg->sql('shop', q(SELECT pg_create_logical_replication_slot('early', 'pgoutput'); INSERT INTO u VALUES (10); CREATE PUBLICATION late FOR TABLE u; INSERT INTO u VALUES (11)));
 refuses('a late publication', 4, qr/error: could not read .*"late".*\n(?:(?:DETAIL|HINT):  .*\n)*HINT:  The publication did not exist at that point of the WAL, .*-I LSN/s, args('early', '--publication=late'));

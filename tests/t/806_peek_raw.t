@@ -91,6 +91,11 @@ $r = peek('binary');
 $r->exited(2, 'bytes, without what the plugin needs: exit status 2');
 like($r->err, qr/error: could not look at the changes: .*\nDETAIL:  slot "binary", output plugin "other_binary", in the startup callback/, 'bytes, without what the plugin needs: the plugin says so');
 
+$r = peek('binary', qw(-o proto_version=3 -o publication_names=p -o two_phase=on));
+$r->exited(2, 'an option that would change the slot: exit status 2');
+like($r->err, qr/error: --peek and plugin option "two_phase" cannot be used together\nDETAIL:  It would change the slot\.\n\z/, 'an option that would change the slot: says so');
+is(slot('binary'), $before, 'an option that would change the slot: it does not');
+
 $pg->sql('latin', q(INSERT INTO t VALUES (1, 'ü')));
 is((texts(peek('latin')))[1], q(table public.t: INSERT: id[integer]:1 name[text]:'ü'), 'a database in LATIN1: UTF-8');
 $pg->sql('bytes', q(INSERT INTO t VALUES (1, 'x'), (2, convert_from('\xff41', 'SQL_ASCII'))));
