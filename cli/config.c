@@ -61,8 +61,8 @@ static void check_connector(struct translation *t, const struct dialect *d)
         log_error("connector \"%s\" is no source of changes: must be one of postgres-cdc, "
                   "adbpg-cdc",
                   name);
-        log_hint("Only the WITH clause of the source table goes into the file.");
         translation_fail(t, d->connector);
+        log_hint("Only the WITH clause of the source table goes into the file.");
     } else if (d->flink && strcmp(name, "postgres-cdc") != 0 && strcmp(name, "adbpg-cdc") != 0) {
         refuse_connector(t, d->connector, "one of postgres-cdc, adbpg-cdc");
     } else if (!d->flink && !is_class(name)) {
@@ -114,23 +114,26 @@ static const char *option_like(const char *name)
     return nearest;
 }
 
-/* A key of the other connector: what it was to do would not be done. */
-static bool is_elsewhere(struct translation *t, const struct dialect *d, const struct entry *e)
+/*
+ * A key of the other connector, which is plain enough; in a file of Flink CDC those of Debezium
+ * stand behind debezium.
+ */
+static bool is_elsewhere(const struct dialect *d, struct entry *e)
 {
     const unsigned all = KEYS_OF_DEBEZIUM | KEYS_OF_FLINK | KEYS_OF_CONNECT;
-    const struct connector_key *row = connector_key_find(e->name, all);
+    bool behind;
 
-    if (!row || e->name != e->property->key)
+    if (e->name != e->property->key)
         return false;
-    if (row->form == FORM_NOTHING || row->form == FORM_FIXED) {
-        log_warning("\"%s\" has no effect: %s", e->name, row->why);
-        return true;
-    }
-    log_error("\"%s\" is no key of %s", e->name,
-              d->flink ? "a connector of Flink CDC" : "Debezium's connector");
-    translation_fail(t, e->property);
-    if (d->flink && (row->where & KEYS_BEHIND_DEBEZIUM))
-        log_hint("There it is \"debezium.%s\".", e->name);
+    e->row = connector_key_find(e->name, all);
+    if (!e->row)
+        return false;
+    behind = d->flink && (e->row->where & KEYS_BEHIND_DEBEZIUM);
+    if (e->row->form != FORM_NOTHING && e->row->form != FORM_FIXED)
+        log_warning("\"%s\" is no key of %s%s%s%s: taken as it is elsewhere", e->name,
+                    d->flink ? "a connector of Flink CDC" : "Debezium's connector",
+                    behind ? ", where it is \"debezium." : "", behind ? e->name : "",
+                    behind ? "\"" : "");
     return true;
 }
 
@@ -142,9 +145,7 @@ static void take_unknown(struct translation *t, const struct dialect *d, const s
     const char *own = option_like(e->name);
     bool matters = own || (like && like->form != FORM_NOTHING && like->form != FORM_FIXED);
 
-    if (is_elsewhere(t, d, e))
-        return;
-    if (d->connector && !matters) {
+    if (!matters) {
         log_warning("\"%s\" has no effect: it is not known", key);
         return;
     }
@@ -201,6 +202,13 @@ static const struct option_row *own_option(const char *key)
     return row && row->kind != KIND_GROUP ? row : NULL;
 }
 
+static void take_known(struct translation *t, struct entry *e)
+{
+    e->secret = e->row->secret;
+    if (e->row->form == FORM_NOTHING || e->row->form == FORM_REFUSED || translation_resolve(t, e))
+        translation_take(t, e);
+}
+
 static void take_key(struct translation *t, const struct dialect *d,
                      const struct property *property, int turn)
 {
@@ -223,14 +231,12 @@ static void take_key(struct translation *t, const struct dialect *d,
         its_turn = 2;
     if (its_turn != turn)
         return;
-    e.secret = e.row && e.row->secret;
     if (own)
         take_own(t, &e, own);
-    else if (!e.row)
+    else if (!e.row && !is_elsewhere(d, &e))
         take_unknown(t, d, &e);
-    else if (e.row->form == FORM_NOTHING || e.row->form == FORM_REFUSED ||
-             translation_resolve(t, &e))
-        translation_take(t, &e);
+    else
+        take_known(t, &e);
 }
 
 /* ---- what follows from several keys ---- */
@@ -313,6 +319,14 @@ static void hand_out(struct config *c)
     translation_keep(c->exclude_qualified_tables.items);
 }
 
+/* --table and its like can be given several times; no connector has a key of such a name. */
+static bool is_own_list(const char *key)
+{
+    const struct option_row *row = own_option(key);
+
+    return row && row->kind == KIND_LIST;
+}
+
 bool config_read(struct config *c, const char *path)
 {
     struct properties p;
@@ -320,7 +334,7 @@ bool config_read(struct config *c, const char *path)
     struct dialect d;
 
     *c = (struct config){.path = path};
-    if (!properties_read(&p, path))
+    if (!properties_read(&p, path, is_own_list))
         return false;
     d = find_dialect(&t);
     for (int turn = 0; turn < TURNS && !(t.failed && turn == 0); turn++)

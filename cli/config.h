@@ -8,8 +8,9 @@
  *
  *   - `connector` makes it a file of Flink CDC, `connector.class` one of Debezium (also as Debezium
  *     Server has it, behind debezium.source.); in the former, Debezium's keys are behind debezium.
+ *     A key of the other one is taken all the same, with a warning.
  *   - Our own long options can stand in any file, with or without --; flags are true, false or
- *     empty.  password=… is the password itself.
+ *     empty, and those that can be given several times add up.  password=… is the password itself.
  *   - Of two keys that become the same option the later counts, with a warning: first those of the
  *     connector, then those behind debezium., then our own.
  *   - A key that nobody knows is an error where it looks like a known one, or where the file names

@@ -252,13 +252,21 @@ static bool is_second_action(const struct parsed *p, const struct option_row *ro
     return true;
 }
 
+static bool is_second_config(const struct parsed *p, const struct option_row *row)
+{
+    if (row->offset != AT(o.config) || !p->o.config)
+        return false;
+    log_error("--config can be given once");
+    return true;
+}
+
 static enum options_result take_word(struct parsed *p, struct given *given,
                                      const struct option_row *row)
 {
     if (row->kind == KIND_HELP || row->kind == KIND_VERSION)
         return (row->kind == KIND_HELP ? help_print() : help_print_version()) ? OPTIONS_DONE
                                                                              : OPTIONS_BAD;
-    if (is_second_action(p, row) || !set_value(row, p, optarg))
+    if (is_second_action(p, row) || is_second_config(p, row) || !set_value(row, p, optarg))
         return usage_error();
     given->rows[row - option_rows] = true;
     note_given(p, row);
@@ -376,12 +384,12 @@ static bool take_setting(struct parsed *p, const struct given *given, const stru
 static bool read_config(struct parsed *p, const struct given *given)
 {
     struct config c = {0};
+    bool good = true;
 
     if (!config_read(&c, p->o.config))
         return false;
     for (size_t i = 0; i < c.count; i++)
-        if (!take_setting(p, given, &c, &c.settings[i]))
-            return false;
+        good &= take_setting(p, given, &c, &c.settings[i]);
     p->o.connection_settings = c.connection_settings;
     p->o.keep_publication = c.keep_publication && !is_given(given, "publication") &&
                             !is_given(given, "publication-mode");
@@ -389,7 +397,7 @@ static bool read_config(struct parsed *p, const struct given *given)
         p->o.qualified_tables = c.qualified_tables;
     if (!is_given(given, "exclude-table"))
         p->o.exclude_qualified_tables = c.exclude_qualified_tables;
-    return true;
+    return good;
 }
 
 /* ---- all of it ---- */

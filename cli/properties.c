@@ -21,6 +21,7 @@ struct reader {
     const char *at, *end;
     unsigned line; /* of `at` */
     struct buf key, value;
+    bool (*is_list)(const char *key); /* NULL = no key is */
 };
 
 /* ---- bytes ---- */
@@ -113,15 +114,23 @@ static bool check_bytes(const struct reader *r)
 
 /* ---- pairs ---- */
 
+/* What another pair with the key of this one replaces; NULL = nothing. */
+static struct property *find_replaced(const struct reader *r)
+{
+    struct property *items = r->p->items;
+
+    for (size_t i = 0; i < r->p->count; i++)
+        if (strlen(items[i].key) == r->key.len &&
+            memcmp(items[i].key, r->key.data, r->key.len) == 0)
+            return r->is_list && r->is_list(items[i].key) ? NULL : &items[i];
+    return NULL;
+}
+
 static bool keep_pair(struct reader *r, unsigned line)
 {
     struct properties *p = r->p;
-    struct property *kept = NULL;
+    struct property *kept = find_replaced(r);
 
-    for (size_t i = 0; i < p->count && !kept; i++)
-        if (strlen(p->items[i].key) == r->key.len &&
-            memcmp(p->items[i].key, r->key.data, r->key.len) == 0)
-            kept = &p->items[i];
     if (!kept && p->count == MOST_PAIRS)
         return refuse(r, line, "there are too many keys");
     if (kept) {
@@ -359,9 +368,9 @@ static bool take_all(struct reader *r)
     }
 }
 
-bool properties_read(struct properties *p, const char *path)
+bool properties_read(struct properties *p, const char *path, bool (*is_list)(const char *key))
 {
-    struct reader r = {.p = p, .line = 1};
+    struct reader r = {.p = p, .line = 1, .is_list = is_list};
     struct buf bytes;
     bool read;
 

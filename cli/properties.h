@@ -13,7 +13,8 @@
  *     'key' = 'value',   '' is a quote; several on a line; -- begins a comment
  *
  * Files are UTF-8, with or without a byte order mark, with any line ends.  Blanks at the end of a
- * value belong to it, as in Java.  Of equal keys the last one counts, with a warning.
+ * value belong to it, as in Java.  Of equal keys the last one counts, with a warning; of those that
+ * the caller says are lists all do, an item each.
  */
 #ifndef CLI_PROPERTIES_H
 #define CLI_PROPERTIES_H
@@ -33,11 +34,14 @@ struct properties {
     size_t count;
 };
 
-/* False: the file cannot be read or is none of that form (logged; nothing to release). */
-bool properties_read(struct properties *p, const char *path);
+/*
+ * False: the file cannot be read or is none of that form (logged; nothing to release).  is_list
+ * says whether a key may be there more than once; NULL: none may.
+ */
+bool properties_read(struct properties *p, const char *path, bool (*is_list)(const char *key));
 void properties_release(struct properties *p);
 
-/* NULL where the key is not there. */
+/* The first with that key; NULL where there is none. */
 const struct property *properties_find(const struct properties *p, const char *key);
 
 #endif

@@ -337,7 +337,7 @@ static const struct key_word *find_word(struct translation *t, const struct entr
     }
     if (word->value)
         return word;
-    log_error("\"%s\" cannot be \"%s\" here: %s", e->property->key, word->name, e->row->why);
+    log_error("\"%s\" cannot be \"%s\": %s", e->property->key, word->name, e->row->why);
     translation_fail(t, e->property);
     return NULL;
 }

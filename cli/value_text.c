@@ -35,7 +35,8 @@ char *value_text_list(const struct key_word *words)
 
     buf_init(&b, 128);
     for (; words->name; words++)
-        buf_printf(&b, "%s%s", b.len ? ", " : "", words->name);
+        if (words->value)
+            buf_printf(&b, "%s%s", b.len ? ", " : "", words->name);
     text = xstrndup(b.data, b.len);
     buf_release(&b);
     return text;

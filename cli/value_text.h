@@ -15,7 +15,7 @@ char *value_text_trim(const char *text);
 /* The word that the text is, whatever its case; NULL = none. */
 const struct key_word *value_text_word(const char *text, const struct key_word *words);
 
-/* The words, with commas between; the caller frees it. */
+/* The words that can be had, with commas between; the caller frees it. */
 char *value_text_list(const struct key_word *words);
 
 /* A whole number from least to most, without a sign. */

@@ -31,7 +31,7 @@ static bool add_from_file(struct buf *to, const char *base, const char *text)
     path = xstrndup(text, (size_t)(colon - text));
     beside = path_beside(base, path);
     free(path);
-    if (!properties_read(&file, beside)) {
+    if (!properties_read(&file, beside, NULL)) {
         free(beside);
         return false;
     }

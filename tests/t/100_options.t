@@ -167,6 +167,7 @@ for (
     my $name = $option =~ s/=.*//r;
     misused(['-S', 's', "--$action", $option], "--$action and $name cannot be used together", "$name with --$action");
 }
+misused([qw(-S s --config a --config b)], '--config can be given once', 'two files');
 misused([qw(-S s --if-exists)], '--if-exists needs --drop-slot', '--if-exists in a capture');
 misused([qw(-S s --if-not-exists)], '--if-not-exists needs --create-slot', '--if-not-exists in a capture');
 misused([qw(--list-slots -F avro)], 'invalid format for --list-slots: must be one of ndjson, csv', 'slots in Avro');

@@ -103,4 +103,18 @@ $r = run(config('warned', @debezium, 'max.batch.size=10', 'transforms=unwrap', '
 $r->exited(0, 'keys without an effect');
 is(join('|', $r->err =~ /^cdcdump: warning: "(.*?)" has no effect: /mg), 'max.batch.size|transforms|some.new.key', 'each is warned about');
 is(run("--config=$dir/warned", @address, -E => 'now', '-q')->err, '', 'but with -q');
+
+# ---- keys of the other connector, and options more than once ----
+
+$r = run(config('mixed', 'connector=postgres-cdc', 'database-name=shop', 'schema-name=s', 'table-name=b', 'slot.name=mixed', 'slot.drop_on_stop=true', 'database.server.name=mine'),
+    @address, -E => 'now');
+$r->exited(0, 'keys of Debezium in a file of Flink CDC');
+is_deeply([$r->err =~ /^cdcdump: warning: "(.*?)" is no key of a connector of Flink CDC, where it is "(.*?)": taken/mg],
+    [map { ($_, "debezium.$_") } qw(slot.drop_on_stop database.server.name)], 'are told');
+is(($r->records)[0]{source}{name}, 'mine', 'and taken');
+is($pg->slot('mixed'), undef, 'each of them');
+$r = run(config('repeated', 'dbname=shop', 'slot=repeated', 'drop-slot-on-stop=true', 'table=s\\\\.a', 'until=now', 'table=b'), @address);
+$r->exited(0, 'an option that can be repeated');
+is(tables($r), 's.a s.b', 'adds up');
+unlike($r->err, qr/warning|error/, 'without a word');
 done_testing;

@@ -49,7 +49,7 @@ static void reads(const char *bytes, const char *expected, const char *name)
 
     log_forget();
     write_file(path, bytes, strlen(bytes));
-    if (!properties_read(&p, path)) {
+    if (!properties_read(&p, path, NULL)) {
         ok(false, "%s: is read", name);
         tap_note("%s", logged());
         return;
@@ -67,7 +67,7 @@ static void refuses_bytes(const char *bytes, size_t n, const char *expected, con
 
     log_forget();
     write_file(path, bytes, n);
-    read = properties_read(&p, path);
+    read = properties_read(&p, path, NULL);
     ok(!read && strstr(logged(), expected), "%s: refused", name);
     if (read)
         properties_release(&p);
@@ -140,6 +140,31 @@ static void test_twice(void)
     ok(!*logged(), "and nothing is said");
 }
 
+static bool is_a(const char *key)
+{
+    return strcmp(key, "a") == 0;
+}
+
+static void test_list(void)
+{
+    static const char bytes[] = "a=1\nb=2\na=1\na=3\nb=4\n";
+    struct properties p;
+    char *got;
+
+    log_forget();
+    write_file(path, bytes, strlen(bytes));
+    if (!properties_read(&p, path, is_a)) {
+        ok(false, "keys that are lists are read");
+        return;
+    }
+    got = gist(&p);
+    is_str(got, "1:a>1|5:b>4|3:a>1|4:a>3", "all items of a list count, of others the last");
+    free(got);
+    ok(!strstr(logged(), "\"a\"") && strstr(logged(), "warning: \"b\" is given twice"),
+       "that is said of the others alone");
+    properties_release(&p);
+}
+
 /* ---- the WITH clause ---- */
 
 static void test_with(void)
@@ -192,13 +217,13 @@ static void test_others(void)
     refuses_bytes(big, n - 1, "too many keys", "a quarter of a million keys");
     free(big);
     log_forget();
-    ok(!properties_read(&p, "/"), "a folder is refused");
+    ok(!properties_read(&p, "/", NULL), "a folder is refused");
     ok(strstr(logged(), "could not read \"/\": Is a directory"), "and called so");
     log_forget();
-    ok(!properties_read(&p, "/nowhere/x"), "a file that is not there is refused");
+    ok(!properties_read(&p, "/nowhere/x", NULL), "a file that is not there is refused");
     ok(strstr(logged(), "could not open \"/nowhere/x\": No such file or directory"), "and named");
     log_forget();
-    ok(!properties_read(&p, "/dev/zero"), "a file without an end is refused");
+    ok(!properties_read(&p, "/dev/zero", NULL), "a file without an end is refused");
 }
 
 /* ---- variables ---- */
@@ -299,6 +324,7 @@ int main(void)
     test_continuation();
     test_escapes();
     test_twice();
+    test_list();
     test_with();
     test_others();
     test_variables();
