@@ -153,20 +153,17 @@ static bool is_same_file(const char *a, const char *b)
 /* Ours is another one than the capture will have. */
 static void check_standard_output(struct check *c)
 {
-    enum ack_mode mode = c->session.o->ack_mode;
+    static const char *const needs[] = {
+        [ACK_BY_OUTPUT] = "",
+        [ACK_WRITTEN] = ", and has to be a regular file for --ack-mode=written",
+        [ACK_READ] = ", and has to be a pipe for --ack-mode=read",
+        [ACK_REPLY] = ", and must not be a regular file for --ack-mode=reply",
+        [ACK_DEFERRED] = "",
+        [ACK_COMMAND] = "",
+    };
 
-    if (mode == ACK_WRITTEN)
-        findings_warn(&c->found, PART_OUTPUT, NULL,
-                      "standard output has to be a regular file for --ack-mode=written, and is not "
-                      "looked at");
-    else if (mode == ACK_READ || mode == ACK_REPLY)
-        findings_warn(&c->found, PART_OUTPUT, NULL,
-                      "standard output must not be a regular file for --ack-mode=%s, and is not "
-                      "looked at",
-                      mode == ACK_READ ? "read" : "reply");
-    else
-        findings_ok(&c->found, PART_OUTPUT,
-                    "output goes to standard output, which is not looked at");
+    findings_ok(&c->found, PART_OUTPUT, "output goes to standard output, which is not looked at%s",
+                needs[c->session.o->ack_mode]);
 }
 
 static void check_records(struct check *c)

@@ -8,24 +8,17 @@
 #include "source/connection.h"
 #include "source/plugin.h"
 
-/*
- * One row of all that is asked about.  Settings that a version does not have are NULL.  Walsenders
- * and sessions count ours, one of each.
- */
+/* One row of all that is asked about.  Settings that a version does not have are NULL. */
 static const char facts_question[] =
     "SELECT r.rolname AS name, quote_ident(r.rolname) AS role, r.rolsuper, r.rolreplication,"
     "       EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication') AS rds,"
     "       pg_is_in_recovery() AS standby, current_setting('wal_level') AS wal_level,"
     "       current_setting('hot_standby_feedback')::bool AS feedback,"
     "       current_setting('max_replication_slots') AS max_slots,"
-    "       (SELECT count(*) FROM pg_replication_slots) AS slots,"
     "       current_setting('max_wal_senders') AS max_walsenders,"
-    "       (SELECT count(*) FROM pg_stat_replication) AS walsenders,"
     "       current_setting('max_connections')::int"
     "         - current_setting('superuser_reserved_connections')::int"
     "         - coalesce(current_setting('reserved_connections', true)::int, 0) AS max_sessions,"
-    "       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"
-    "         AS sessions,"
     "       current_setting('max_slot_wal_keep_size', true) AS keep_size,"
     "       nullif(current_setting('idle_replication_slot_timeout', true), '0') AS idle_timeout,"
     "       current_setting('wal_sender_timeout') AS sender_timeout,"
@@ -33,11 +26,22 @@ static const char facts_question[] =
     "         AS sender_timeout_ms"
     "  FROM pg_roles AS r WHERE r.rolname = current_user";
 
+/*
+ * What is in use of them, ours included: a walsender and a session.  A question of its own, as some
+ * take the right to see it away.
+ */
+static const char use_question[] =
+    "SELECT (SELECT count(*) FROM pg_replication_slots) AS slots,"
+    "       (SELECT count(*) FROM pg_stat_replication) AS walsenders,"
+    "       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')"
+    "         AS sessions";
+
 struct facts {
     struct check *c;
     struct findings *found;
     const struct options *o;
     const PGresult *row;
+    const PGresult *use; /* NULL = it cannot be seen */
 };
 
 static const char *text(const struct facts *f, const char *column)
@@ -53,6 +57,19 @@ static bool is(const struct facts *f, const char *column)
 static int64_t number(const struct facts *f, const char *column)
 {
     return result_i64(f->row, 0, column);
+}
+
+static int64_t used(const struct facts *f, const char *what)
+{
+    return result_i64(f->use, 0, what);
+}
+
+/* *result: NULL where there is no answer, which ends no capture. */
+static bool ask(struct check *c, enum finding_part part, const char *doing, const char *question,
+                PGresult **result)
+{
+    findings_listen(&c->found, part);
+    return findings_excuse(&c->found, sql_query(c->sql, doing, question, 0, NULL, result));
 }
 
 /* ---- role ---- */
@@ -71,24 +88,26 @@ void check_server_refusal(struct check *c)
 {
     struct finding *refused = findings_heard(&c->found);
     const size_t at = refused ? (size_t)(refused - c->found.list) : 0;
-    PGresult *row = NULL;
+    PGresult *row = NULL, *use = NULL;
     struct facts f = {.c = c, .found = &c->found, .o = c->session.o};
 
     if (!refused)
         return;
-    findings_listen(&c->found, PART_ROLE);
-    findings_heed(&c->found, sql_query(c->sql, "look up the role", facts_question, 0, NULL, &row));
+    ask(c, PART_ROLE, "look up the role", facts_question, &row);
+    ask(c, PART_SERVER, "look up what is in use", use_question, &use);
     f.row = row;
+    f.use = use;
     refused = &c->found.list[at]; /* the list may have moved */
     if (row && !is(&f, "rolsuper") && !is(&f, "rolreplication"))
         finding_set_remedy(refused, xasprintf(is(&f, "rds") ? "GRANT rds_replication TO %s;"
                                                             : "ALTER ROLE %s REPLICATION;",
                                               text(&f, "role")));
-    else if (row && number(&f, "walsenders") >= number(&f, "max_walsenders"))
+    else if (row && use && used(&f, "walsenders") >= number(&f, "max_walsenders"))
         finding_set_remedy(refused,
                            xasprintf("ALTER SYSTEM SET max_wal_senders = %lld;",
                                      (long long)number(&f, "max_walsenders") + 5));
     PQclear(row);
+    PQclear(use);
 }
 
 /* ---- the server ---- */
@@ -138,23 +157,23 @@ static void check_standby(const struct facts *f)
 
 static void check_free_slot(const struct facts *f)
 {
-    long long used = number(f, "slots"), most = number(f, "max_slots");
+    long long slots = used(f, "slots"), most = number(f, "max_slots");
     char *remedy = xasprintf("ALTER SYSTEM SET max_replication_slots = %lld;", most + 5);
 
-    if (f->c->makes_slot && used >= most)
+    if (f->c->makes_slot && slots >= most)
         findings_fail(f->found, PART_SERVER, OUTCOME_MISUSED, remedy,
                       "all %lld replication slots are in use, and a greater max_replication_slots "
                       "takes a restart of the server",
                       most);
     else if (f->c->needs_slot)
-        findings_ok(f->found, PART_SERVER, "%lld of %lld replication slots are in use", used, most);
+        findings_ok(f->found, PART_SERVER, "%lld of %lld replication slots are in use", slots, most);
     free(remedy);
 }
 
 /* On a standby a second one keeps an eye on its timeline. */
 static void check_walsenders(const struct facts *f)
 {
-    long long others = number(f, "walsenders") - 1, most = number(f, "max_walsenders");
+    long long others = used(f, "walsenders") - 1, most = number(f, "max_walsenders");
     long long wanted = is(f, "standby") && f->c->needs_slot ? 2 : 1;
     char *remedy = xasprintf("ALTER SYSTEM SET max_wal_senders = %lld;", most + 5);
 
@@ -173,7 +192,7 @@ static void check_connections(const struct facts *f)
 {
     bool reads = rows_are_wanted(&f->c->session.rows);
     bool at_once = reads && f->o->snapshot == SNAPSHOT_CONSISTENT;
-    long long others = number(f, "sessions") - 1, most = number(f, "max_sessions");
+    long long others = used(f, "sessions") - 1, most = number(f, "max_sessions");
     long long wanted = 1 + reads + (at_once ? (long long)f->o->jobs : 0);
 
     if (most - others < wanted)
@@ -268,7 +287,8 @@ static void check_library(struct check *c, const struct plugin *p)
     PGresult *used = NULL, *there = NULL;
 
     findings_listen(&c->found, PART_PLUGIN);
-    findings_heed(&c->found, look_for_library(c->sql, p, &there, &used));
+    if (!findings_excuse(&c->found, look_for_library(c->sql, p, &there, &used)))
+        return;
     if (PQntuples(used) > 0)
         findings_ok(&c->found, PART_PLUGIN, "plugin \"%s\" is in use on the server", p->name);
     else if (!there && p->publishes)
@@ -297,7 +317,7 @@ static void check_plugin(struct check *c)
         return;
     check_library(c, p);
     findings_listen(&c->found, PART_PLUGIN);
-    findings_heed(&c->found, plugin_setting(c->sql, p, &list));
+    findings_excuse(&c->found, plugin_setting(c->sql, p, &list));
     if (!list)
         return;
     remedy = xasprintf("ALTER SYSTEM SET output_plugin_libraries = %s; SELECT pg_reload_conf();",
@@ -330,10 +350,7 @@ static void check_running(struct check *c)
 
     if (!c->makes_slot)
         return;
-    findings_listen(&c->found, PART_SLOT);
-    findings_heed(&c->found, sql_query(c->sql, "look up running transactions", running_question, 0,
-                                       NULL,
-                                       &running));
+    ask(c, PART_SLOT, "look up running transactions", running_question, &running);
     for (int i = 0; i < PQntuples(running); i++)
         findings_warn(&c->found, PART_SLOT, result_string(running, i, "remedy"),
                       "the creation of the replication slot waits for %s",
@@ -341,24 +358,33 @@ static void check_running(struct check *c)
     PQclear(running);
 }
 
+/* How much there is of what is limited. */
+static void check_room(struct facts *f)
+{
+    PGresult *use = NULL;
+
+    if (!ask(f->c, PART_SERVER, "look up what is in use", use_question, &use))
+        return;
+    f->use = use;
+    check_free_slot(f);
+    check_walsenders(f);
+    check_connections(f);
+    PQclear(use);
+}
+
 void check_server(struct check *c)
 {
     PGresult *row = NULL;
     struct facts f = {.c = c, .found = &c->found, .o = c->session.o};
 
-    findings_listen(&c->found, PART_SERVER);
-    findings_heed(&c->found,
-                  sql_query(c->sql, "look up settings", facts_question, 0, NULL, &row));
-    if (!row)
+    if (!ask(c, PART_SERVER, "look up settings", facts_question, &row))
         return;
     f.row = row;
     tell_role(&f);
     tell_server(&f);
     check_standby(&f);
     check_wal_level(&f);
-    check_free_slot(&f);
-    check_walsenders(&f);
-    check_connections(&f);
+    check_room(&f);
     check_sender_timeout(&f);
     check_slot_limits(&f);
     PQclear(row);

@@ -130,7 +130,7 @@ static void look_at_watch(struct check *c, enum outcome outcome, size_t heard)
     if (!there)
         return;
     findings_listen(&c->found, PART_SLOT);
-    if (findings_heed(&c->found, slot_watch(c->sql, c->session.o->slot, &w)) == OUTCOME_OK) {
+    if (findings_excuse(&c->found, slot_watch(c->sql, c->session.o->slot, &w))) {
         if (outcome == OUTCOME_OK)
             tell_slot(c, &w);
         else if (c->slot.active && outcome == OUTCOME_UNAVAILABLE)

@@ -23,10 +23,13 @@ struct look {
     bool reads;    /* rows of tables would be read */
 };
 
-static enum outcome ask(const struct look *l, const char *question, int nparams,
-                        const char *const *params, PGresult **result)
+/* What a capture does not ask; *result: NULL where there is no answer. */
+static bool ask(const struct look *l, enum finding_part part, const char *question, int nparams,
+                const char *const *params, PGresult **result)
 {
-    return sql_query(l->c->sql, "look up the tables", question, nparams, params, result);
+    findings_listen(l->found, part);
+    return findings_excuse(l->found, sql_query(l->c->sql, "look up the tables", question, nparams,
+                                               params, result));
 }
 
 /* ---- selection ---- */
@@ -54,8 +57,7 @@ static void check_never_captured(const struct look *l)
                                   l->s->selection.params[2], l->s->selection.params[3]};
     PGresult *result = NULL;
 
-    findings_listen(l->found, PART_TABLES);
-    findings_heed(l->found, ask(l, never_question, SELECTION_NPARAMS, params, &result));
+    ask(l, PART_TABLES, never_question, SELECTION_NPARAMS, params, &result);
     for (int i = 0; i < PQntuples(result); i++)
         findings_warn(l->found, PART_TABLES, result_text(result, i, "remedy"),
                       "%s is never captured: it is %s", result_string(result, i, "name"),
@@ -143,9 +145,8 @@ static void check_identity(const struct look *l)
         return;
     findings_listen(l->found, PART_TABLES);
     outcome = publication_identity_statements(l->c->sql, l->o, &l->s->selection, &statements);
-    if (outcome == OUTCOME_OK)
-        outcome = ask(l, alter_question, 2, params, &tables);
-    findings_heed(l->found, outcome);
+    if (findings_heed(l->found, outcome) == OUTCOME_OK)
+        ask(l, PART_TABLES, alter_question, 2, params, &tables);
     for (int i = 0; i < PQntuples(tables); i++) {
         const char *statement = statement_for(statements, result_string(tables, i, "name"));
 
@@ -201,8 +202,7 @@ static void check_statement(const struct look *l)
     char *remedy = xasprintf("%s;", l->missing), *why;
     PGresult *rights = NULL;
 
-    findings_listen(l->found, PART_PUBLICATION);
-    if (findings_heed(l->found, ask(l, rights_question, 2, params, &rights)) == OUTCOME_OK) {
+    if (ask(l, PART_PUBLICATION, rights_question, 2, params, &rights)) {
         why = why_refused(l, rights, exists);
         if (why)
             findings_fail(l->found, PART_PUBLICATION, OUTCOME_MISUSED, remedy,
@@ -232,8 +232,7 @@ static void check_published_operations(const struct look *l)
     PGresult *result = NULL;
 
     snprintf(skipped, sizeof skipped, "%u", l->o->skip_ops);
-    findings_listen(l->found, PART_PUBLICATION);
-    findings_heed(l->found, ask(l, publishes_question, 2, params, &result));
+    ask(l, PART_PUBLICATION, publishes_question, 2, params, &result);
     if (PQntuples(result) > 0) {
         char *remedy =
             xasprintf("ALTER PUBLICATION %s SET (publish = 'insert, update, delete, truncate');",
@@ -246,10 +245,16 @@ static void check_published_operations(const struct look *l)
     PQclear(result);
 }
 
+/* Whether the stream begins where the slot is, and no earlier run has decoded from there. */
+static bool begins_at_slot(const struct look *l)
+{
+    return l->c->slot.exists && !session_has_position(l->s) &&
+           !mode_takes_snapshot(l->o->mode) && l->o->mode != MODE_LATEST_OFFSET;
+}
+
 /*
  * A slot that is older than its publication: what lies in between cannot be decoded.  One that
- * captures make is there before their slot; and where there is a position, it has been decoded
- * from.
+ * captures make is there before their slot.
  */
 static void check_age(const struct look *l)
 {
@@ -257,11 +262,17 @@ static void check_age(const struct look *l)
         "where the capture ends with \"publication does not exist\", begin at the end of the WAL "
         "with -m latest-offset";
     struct publication_look look = {0};
-    bool elsewhere = session_has_position(l->s) || mode_takes_snapshot(l->o->mode) ||
-                     l->o->mode == MODE_LATEST_OFFSET;
+    bool missing = l->missing && strncmp(l->missing, "CREATE", 6) == 0;
 
-    if (!l->c->slot.exists || elsewhere || !l->o->publication_given)
+    if (!begins_at_slot(l) || !(missing || l->o->publication_given))
         return;
+    if (missing) {
+        findings_warn(l->found, PART_PUBLICATION, remedy,
+                      "publication \"%s\" would be younger than replication slot \"%s\": changes "
+                      "from before it is created cannot be decoded",
+                      l->o->publication, l->o->slot);
+        return;
+    }
     findings_listen(l->found, PART_PUBLICATION);
     findings_heed(l->found, publication_look(l->c->sql, l->o, &look));
     if (look.young)
@@ -286,17 +297,20 @@ static void check_publication(struct look *l)
         check_statement(l);
     } else {
         findings_ok(l->found, PART_PUBLICATION, "publication \"%s\" is there", l->o->publication);
-        check_age(l);
     }
+    check_age(l);
     check_published_operations(l);
 }
 
 /* ---- each table ---- */
 
-/* Of one table ($1): everything that is said of it. */
-static const char table_question[] =
-    "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relkind = 'p' AS partitioned,"
-    "       x.relname AS index,"
+/*
+ * Of every table ($1 oids, $2 for each the columns that come, as text[]) all that is said of it, and
+ * its number among them, from 1.
+ */
+static const char tables_question[] =
+    "SELECT w.number, format('%I.%I', n.nspname, c.relname) AS name,"
+    "       c.relkind = 'p' AS partitioned, x.relname AS index,"
     "       (SELECT string_agg(a.attname, ', ' ORDER BY k.n)"
     "          FROM unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) WITH ORDINALITY AS k (id, n)"
     "          JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.id) AS key,"
@@ -310,34 +324,50 @@ static const char table_question[] =
     "       has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
     "         AS readable,"
     "       row_security_active(c.oid) AS hidden, quote_ident(current_user) AS role,"
-    "       quote_ident(n.nspname) AS schema"
-    "  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+    "       quote_ident(n.nspname) AS schema, absent.generated, absent.plain"
+    "  FROM unnest($1::oid[], $2::text[]) WITH ORDINALITY AS w (oid, columns, number)"
+    "  JOIN pg_class AS c ON c.oid = w.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace"
     "  LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND CASE c.relreplident"
     "                  WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END"
-    "  LEFT JOIN pg_class AS x ON x.oid = i.indexrelid"
-    " WHERE c.oid = $1::oid";
+    "  LEFT JOIN pg_class AS x ON x.oid = i.indexrelid,"
+    "       LATERAL (SELECT string_agg(a.attname, ', ' ORDER BY a.attnum)"
+    "                         FILTER (WHERE a.attgenerated <> '') AS generated,"
+    "                       string_agg(a.attname, ', ' ORDER BY a.attnum)"
+    "                         FILTER (WHERE a.attgenerated = '') AS plain"
+    "                  FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attnum > 0"
+    "                   AND NOT a.attisdropped"
+    "                   AND NOT a.attname::text = ANY (w.columns::text[])) AS absent"
+    " ORDER BY w.number";
 
-/* The columns ($1 table) that are not in the list of those that come ($2). */
-static const char absent_question[] =
-    "SELECT string_agg(a.attname, ', ' ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> '')"
-    "         AS generated,"
-    "       string_agg(a.attname, ', ' ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '')"
-    "         AS plain"
-    "  FROM pg_attribute AS a WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped"
-    "   AND NOT a.attname::text = ANY ($2::text[])";
-
-/* One table: its relation, and the answer to table_question. */
+/* One table: its relation, and its row of the answer to tables_question. */
 struct table {
     const struct look *l;
     const struct relation *r;
-    const PGresult *row;
+    const PGresult *rows;
+    int row;
     const char *name;
     const char *filter;
 };
 
+/* NULL where there is none, and likewise "". */
+static const char *text(const struct table *t, const char *column)
+{
+    return result_text(t->rows, t->row, column);
+}
+
+static const char *string(const struct table *t, const char *column)
+{
+    return result_string(t->rows, t->row, column);
+}
+
+static bool is(const struct table *t, const char *column)
+{
+    return result_bool(t->rows, t->row, column);
+}
+
 static void add_identity(struct buf *b, const struct table *t)
 {
-    const char *index = result_text(t->row, 0, "index"), *key = result_text(t->row, 0, "key");
+    const char *index = text(t, "index"), *key = text(t, "key");
 
     if (t->r->identity == 'f')
         buf_add_str(b, "replica identity full; updates and deletes carry the old row");
@@ -349,15 +379,15 @@ static void add_identity(struct buf *b, const struct table *t)
 
 static bool is_identified(const struct table *t)
 {
-    return t->r->identity == 'f' || result_text(t->row, 0, "key");
+    return t->r->identity == 'f' || text(t, "key");
 }
 
 static void add_partitions(struct buf *b, const struct table *t)
 {
-    if (!result_bool(t->row, 0, "partitioned"))
+    if (!is(t, "partitioned"))
         return;
     buf_printf(b, "; changes of its partitions (%s) come under its name",
-               result_string(t->row, 0, "partitions"));
+               string(t, "partitions"));
 }
 
 static void tell_table(const struct table *t)
@@ -390,7 +420,7 @@ static void tell_table(const struct table *t)
 /* A partition is written down with its own identity, and comes as the table above it. */
 static void check_partitions(const struct table *t)
 {
-    const char *others = result_text(t->row, 0, "other_partitions");
+    const char *others = text(t, "other_partitions");
 
     if (others)
         findings_warn(t->l->found, PART_TABLES, NULL,
@@ -400,29 +430,13 @@ static void check_partitions(const struct table *t)
 
 static void check_absent_columns(const struct table *t)
 {
-    char oid[16];
-    struct string_list names = {xcalloc(t->r->ncolumns, sizeof(char *)), t->r->ncolumns};
-    char *list;
-    PGresult *result = NULL;
-
-    for (int i = 0; i < t->r->ncolumns; i++)
-        names.items[i] = t->r->columns[i].name;
-    list = sql_text_array(&names);
-    snprintf(oid, sizeof oid, "%u", t->r->oid);
-    findings_listen(t->l->found, PART_TABLES);
-    findings_heed(t->l->found,
-                  ask(t->l, absent_question, 2, (const char *const[]){oid, list}, &result));
-    if (result_text(result, 0, "generated"))
-        findings_warn(t->l->found, PART_TABLES, NULL,
-                      "table %s: generated columns are not sent: %s",
-                      t->name, result_string(result, 0, "generated"));
-    if (result_text(result, 0, "plain"))
+    if (text(t, "generated"))
+        findings_warn(t->l->found, PART_TABLES, NULL, "table %s: generated columns are not sent: %s",
+                      t->name, text(t, "generated"));
+    if (text(t, "plain"))
         findings_warn(t->l->found, PART_TABLES, NULL,
                       "table %s: the publication's column list leaves out: %s", t->name,
-                      result_string(result, 0, "plain"));
-    PQclear(result);
-    free(list);
-    free(names.items);
+                      text(t, "plain"));
 }
 
 /* ---- what the format and the plugin cannot hold ---- */
@@ -483,11 +497,11 @@ static void check_format(const struct table *t)
 /* The first that is refused ends a capture; here they are all named. */
 static bool check_access(const struct table *t)
 {
-    const char *role = result_string(t->row, 0, "role");
-    bool readable = result_bool(t->row, 0, "readable"), hidden = result_bool(t->row, 0, "hidden");
+    const char *role = string(t, "role");
+    bool readable = is(t, "readable"), hidden = is(t, "hidden");
     char *remedy = readable ? xasprintf("ALTER ROLE %s BYPASSRLS;", role)
                             : xasprintf("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %s;",
-                                        result_string(t->row, 0, "schema"), role, t->name, role);
+                                        string(t, "schema"), role, t->name, role);
 
     if (!readable)
         findings_fail(t->l->found, PART_TABLES, OUTCOME_MISUSED, remedy,
@@ -500,27 +514,39 @@ static bool check_access(const struct table *t)
 }
 
 /* False where rows are to be read that this role cannot read. */
-static bool check_table(const struct look *l, const struct relation *r, const char *filter)
+static bool check_table(const struct table *t)
 {
-    char oid[16];
-    const char *param = oid;
-    PGresult *row = NULL;
-    bool good = true;
+    tell_table(t);
+    check_partitions(t);
+    check_absent_columns(t);
+    check_format(t);
+    return !t->l->reads || check_access(t);
+}
 
-    snprintf(oid, sizeof oid, "%u", r->oid);
-    findings_listen(l->found, PART_TABLES);
-    findings_heed(l->found, ask(l, table_question, 1, &param, &row));
-    if (PQntuples(row) > 0) {
-        struct table t = {l, r, row, result_string(row, 0, "name"), filter};
+/* What tables_question asks about: $1 and $2, to be freed by the caller. */
+static void name_tables(struct relation *const *list, size_t count, char *params[2])
+{
+    struct string_list oids = {xcalloc(count, sizeof(char *)), count};
+    struct string_list columns = {xcalloc(count, sizeof(char *)), count};
 
-        tell_table(&t);
-        check_partitions(&t);
-        check_absent_columns(&t);
-        check_format(&t);
-        good = !l->reads || check_access(&t);
+    for (size_t i = 0; i < count; i++) {
+        const struct relation *r = list[i];
+        struct string_list names = {xcalloc(r->ncolumns, sizeof(char *)), r->ncolumns};
+
+        for (int j = 0; j < r->ncolumns; j++)
+            names.items[j] = r->columns[j].name;
+        oids.items[i] = xasprintf("%u", r->oid);
+        columns.items[i] = sql_text_array(&names);
+        free(names.items);
     }
-    PQclear(row);
-    return good;
+    params[0] = sql_text_array(&oids);
+    params[1] = sql_text_array(&columns);
+    for (size_t i = 0; i < count; i++) {
+        free((void *)(uintptr_t)oids.items[i]);
+        free((void *)(uintptr_t)columns.items[i]);
+    }
+    free(oids.items);
+    free(columns.items);
 }
 
 /* As --replica-identity would leave it. */
@@ -537,40 +563,60 @@ static const char *filter_of(const PGresult *tables, uint32_t oid)
     return NULL;
 }
 
-static void tell_count(const struct look *l, const struct relations *captured)
+static void tell_count(const struct look *l, size_t n)
 {
-    unsigned n = 0;
-
-    for (uint32_t i = 0; i < captured->count; i++)
-        n += captured->by_index[i]->captured;
     if (n == 0)
         findings_warn(l->found, PART_TABLES, NULL, "no table that is sent is captured");
     else
-        findings_ok(l->found, PART_TABLES, "%u %s captured", n, n == 1 ? "table is" : "tables are");
+        findings_ok(l->found, PART_TABLES, "%zu %s captured", n, n == 1 ? "table is" : "tables are");
+}
+
+/* Those that are captured, in one question; false where some rows that are to be read cannot be. */
+static bool check_listed(const struct look *l, struct relation **list, size_t count,
+                         const PGresult *tables)
+{
+    char *params[2];
+    PGresult *rows = NULL;
+    bool good = true;
+
+    name_tables(list, count, params);
+    ask(l, PART_TABLES, tables_question, 2, (const char *const *)params, &rows);
+    for (int i = 0; i < PQntuples(rows); i++) {
+        const struct relation *r = list[result_u32(rows, i, "number") - 1];
+
+        good &= check_table(&(struct table){l, r, rows, i, result_string(rows, i, "name"),
+                                            filter_of(tables, r->oid)});
+    }
+    for (size_t i = 0; i < count; i++)
+        list[i]->identity = coming_identity(l, list[i]->identity);
+    PQclear(rows);
+    free(params[0]);
+    free(params[1]);
+    return good;
 }
 
 /* Every table, and whether all the rows that are to be read can be. */
 static bool check_each(const struct look *l, struct relations *captured)
 {
     const struct captured_context x = {l->c->sql, l->o, &l->s->selection, l->s->catalog};
+    struct relation **list;
+    size_t count = 0;
     PGresult *tables = NULL;
     enum outcome outcome;
-    bool good = true;
+    bool good;
 
     findings_listen(l->found, PART_TABLES);
     outcome = publication_tables(l->c->sql, l->o, &l->s->selection, &tables);
     if (outcome == OUTCOME_OK)
         outcome = captured_load(captured, &x);
     findings_heed(l->found, outcome);
-    tell_count(l, captured);
-    for (uint32_t i = 0; i < captured->count; i++) {
-        struct relation *r = captured->by_index[i];
-
-        if (!r->captured)
-            continue;
-        good &= check_table(l, r, filter_of(tables, r->oid));
-        r->identity = coming_identity(l, r->identity);
-    }
+    list = xcalloc(captured->count, sizeof *list);
+    for (uint32_t i = 0; i < captured->count; i++)
+        if (captured->by_index[i]->captured)
+            list[count++] = captured->by_index[i];
+    tell_count(l, count);
+    good = check_listed(l, list, count, tables);
+    free(list);
     PQclear(tables);
     return good && outcome == OUTCOME_OK;
 }

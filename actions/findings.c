@@ -204,12 +204,15 @@ static size_t control_length(const char *text)
 /* A finding is one line, whatever a name or a server's message has in it. */
 static void add_line(struct buf *b, const char *text)
 {
+    bool gap = false;
+
     while (*text) {
         size_t control = control_length(text);
 
-        if (control && b->len && b->data[b->len - 1] != ' ')
+        if (gap && !control && *text != ' ' && b->data[b->len - 1] != ' ')
             buf_add_char(b, ' ');
-        else if (!control)
+        gap = control > 0;
+        if (!control)
             buf_add_char(b, *text);
         text += control ? control : 1;
     }

@@ -13,9 +13,9 @@ char *code_point_put(char *to, uint32_t code)
 
 void code_point_add(struct buf *b, uint32_t code)
 {
-    char bytes[4];
+    char *at = buf_reserve(b, 4);
 
-    buf_add(b, bytes, (size_t)(code_point_put(bytes, code) - bytes));
+    buf_written(b, code_point_put(at, code));
 }
 
 uint32_t code_point_take(const char **text)

@@ -412,11 +412,15 @@ void log_figure_text(struct log_figures *f, const char *name, const char *text)
 
 void log_notice_figures(const struct log_figures *f, const char *fmt, ...)
 {
+    enum log_level level = current_level;
     va_list args;
 
+    if (level == LOG_QUIET)
+        current_level = LOG_NORMAL;
     va_start(args, fmt);
     say(LOG_PART_INFO, fmt, args);
     va_end(args);
+    current_level = level;
     if (current_format != LOG_JSON || !last_was_printed)
         return;
     buf_reserve(&held.stats, f->json.len + 2); /* all of it or nothing */
@@ -446,14 +450,44 @@ static size_t character_length(const char *s)
     return len;
 }
 
+/* 0 where s begins no character of three or four bytes. */
+static uint32_t long_character(const char *s)
+{
+    const unsigned char *p = (const unsigned char *)s;
+    size_t len = character_length(s);
+
+    if (len == 3)
+        return (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+    if (len == 4)
+        return (p[0] & 7u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
+    return 0;
+}
+
+/* Columns: 2 in the blocks whose characters are wide (Unicode's East Asian Width), or may be. */
+static size_t character_width(const char *s)
+{
+    static const uint32_t wide[][2] = {
+        {0x1100, 0x115f}, {0x2e80, 0xa4cf}, {0xa960, 0xa97f},   {0xac00, 0xd7a3},   {0xf900, 0xfaff},
+        {0xfe30, 0xfe6f}, {0xff00, 0xff60}, {0xffe0, 0xffe6},   {0x16fe0, 0x18cff}, {0x1b000, 0x1b2ff},
+        {0x1f300, 0x1faff}, {0x20000, 0x3fffd},
+    };
+    uint32_t c = long_character(s);
+
+    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
+        if (c >= wide[i][0] && c <= wide[i][1])
+            return 2;
+    return 1;
+}
+
 /* As much of the line as fits; returns the end of what it wrote to [p, end). */
 static char *put_columns(char *p, const char *end, const char *line, size_t columns)
 {
-    for (; *line && columns > 0; columns--) {
-        size_t len = character_length(line);
+    while (*line) {
+        size_t len = character_length(line), width = character_width(line);
 
-        if ((size_t)(end - p) < len)
+        if ((size_t)(end - p) < len || width > columns)
             break;
+        columns -= width;
         if (is_control(line))
             *p++ = '?';
         else

@@ -70,7 +70,10 @@ void log_figure(struct log_figures *f, const char *name, const char *number); /*
 void log_figure_u64(struct log_figures *f, const char *name, uint64_t n);
 void log_figure_text(struct log_figures *f, const char *name, const char *text);
 
-/* log_notice() with figures: the message is the caller's, with f->text.data in it or without. */
+/*
+ * log_notice() with figures: the message is the caller's, with f->text.data in it or without.  It was
+ * asked for, and is printed with LOG_QUIET, too.
+ */
 __attribute__((format(printf, 2, 3))) void log_notice_figures(const struct log_figures *f,
                                                               const char *fmt, ...);
 
@@ -106,8 +109,8 @@ void log_divert(log_taker *take, void *arg);
  * is for the caller to know.
  *
  * It never wraps, as a wrapped line could not be erased: it is cut to the terminal's width less
- * one, a UTF-8 character counted as one column, and a control character is shown as '?'.
- * With LOG_QUIET or LOG_JSON nothing is printed.
+ * one, where a UTF-8 character counts as one column, or two where it is wide, and a control
+ * character is shown as '?'.  With LOG_QUIET or LOG_JSON nothing is printed.
  */
 void log_status(const char *line);
 

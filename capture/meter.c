@@ -1,6 +1,7 @@
 #include "capture/meter.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ enum {
     ASK_LEAST_USEC = 1000000,  /* and the server is asked so often, */
     ASK_MOST_USEC = 5000000,   /* but not less often than that */
     LOOK_USEC = 50000,         /* an answer takes that long, or a turn of the loop */
+    AGAIN_USEC = 60000000,     /* a session that is lost is missed for so long */
     STALLED_USEC = 1000000,    /* an output that takes nothing for less is just full */
     OLD_USEC = 15000000,       /* the line says so of an end of the WAL that is older */
 };
@@ -62,7 +64,45 @@ static void stop_asking(struct meter *m)
 {
     PQfinish(m->conn);
     m->conn = NULL;
-    m->asking = false;
+    m->asking = m->lost = m->coming = false;
+}
+
+static void lose(struct meter *m, usec_t ticks)
+{
+    m->asking = m->asked = m->coming = false;
+    m->lost = true;
+    m->next_look = ticks + AGAIN_USEC;
+}
+
+static PostgresPollingStatusType go_on_coming(struct meter *m)
+{
+    struct pollfd fd = {.fd = PQsocket(m->conn), .events = m->for_write ? POLLOUT : POLLIN};
+
+    if (poll(&fd, 1, 0) == 0)
+        return m->for_write ? PGRES_POLLING_WRITING : PGRES_POLLING_READING;
+    return PQresetPoll(m->conn);
+}
+
+/* A step towards another session, which never waits. */
+static void try_again(struct meter *m, usec_t ticks)
+{
+    PostgresPollingStatusType status = PGRES_POLLING_FAILED;
+
+    if (m->coming)
+        status = go_on_coming(m);
+    else if (PQresetStart(m->conn))
+        status = PGRES_POLLING_WRITING;
+    if (!m->coming)
+        m->next_ask = ticks + AGAIN_USEC; /* which it has time until */
+    m->coming = true;
+    m->for_write = status == PGRES_POLLING_WRITING;
+    m->next_look = ticks + LOOK_USEC;
+    if (status == PGRES_POLLING_FAILED || ticks >= m->next_ask)
+        lose(m, ticks);
+    if (status != PGRES_POLLING_OK)
+        return;
+    m->lost = m->coming = false;
+    m->next_ask = ticks;
 }
 
 /* It may be had or not: no other part of the run depends on it. */
@@ -97,7 +137,7 @@ static void look_at_answer(struct meter *m, usec_t ticks)
 {
     m->next_look = ticks + LOOK_USEC;
     if (!PQconsumeInput(m->conn)) {
-        stop_asking(m);
+        lose(m, ticks);
         return;
     }
     while (m->asking && !PQisBusy(m->conn)) {
@@ -126,15 +166,19 @@ static void ask(struct meter *m, usec_t ticks)
         "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
         " ELSE pg_current_wal_flush_lsn() END AS lsn";
 
-    if (m->conn && m->asking && ticks >= m->next_look)
+    if (!m->conn)
+        return;
+    if (m->lost && ticks >= m->next_look)
+        try_again(m, ticks);
+    if (m->asking && ticks >= m->next_look)
         look_at_answer(m, ticks);
-    if (!m->conn || m->asking || ticks < m->next_ask)
+    if (m->lost || m->asking || ticks < m->next_ask)
         return;
     m->next_ask = ticks + ask_interval(m);
     m->next_look = ticks + LOOK_USEC;
     m->asking = PQsendQuery(m->conn, question) == 1;
     if (!m->asking)
-        stop_asking(m);
+        lose(m, ticks);
 }
 
 /* ---- how far behind ---- */
@@ -144,6 +188,8 @@ static void observe(struct meter *m, const struct session *s, usec_t ticks)
 {
     if (s->stream.conn && s->stream.received > m->received)
         m->received = s->stream.received;
+    if (s->stream.conn && s->delivery.emitted.lsn > m->received)
+        m->received = s->delivery.emitted.lsn; /* a commit ends behind where its message stands */
     if (m->received >= m->wal_end) {
         m->wal_end = m->received;
         if (m->heard > m->wal_end_at)
@@ -472,7 +518,6 @@ static void write_metrics(struct meter *m, const struct session *s, usec_t ticks
 void meter_begin(struct meter *m, const struct session *s)
 {
     usec_t ticks = clock_ticks();
-    bool quiet = log_get_level() == LOG_QUIET;
 
     *m = (struct meter){
         .o = s->o,
@@ -481,7 +526,7 @@ void meter_begin(struct meter *m, const struct session *s)
         .started = ticks,
         .started_at = clock_now(),
     };
-    progress_init(&m->progress, false, quiet ? 0 : s->o->stats, ticks);
+    progress_init(&m->progress, false, s->o->stats, ticks);
     if (m->metrics.path)
         write_metrics(m, s, ticks);
 }
@@ -523,9 +568,9 @@ usec_t meter_due(const struct meter *m, const struct session *s)
 
     if (m->metrics.path && m->next_metrics < at)
         at = m->next_metrics;
-    if (m->conn && m->asking && m->next_look < at)
+    if (m->conn && (m->asking || m->lost) && m->next_look < at)
         at = m->next_look;
-    if (m->conn && !m->asking && m->next_ask < at)
+    if (m->conn && !m->asking && !m->lost && m->next_ask < at)
         at = m->next_ask;
     return at;
 }

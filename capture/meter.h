@@ -22,7 +22,7 @@
  * every few seconds over an ordinary session beside the stream, where any of the above but the
  * signal needs it; wal_end_age_seconds says how old the answer is.  Without it (on the signal
  * alone, or where the session cannot be had) the WAL ends where the server has got: the lag is at
- * least so much.
+ * least so much.  One that is lost is made anew a minute later, without waiting for that either.
  *
  * Lag in seconds: the greater of two ages, by this machine's clock, 0 when nothing is behind.
  *   - The oldest transaction that was given and is not acknowledged: since it committed.
@@ -106,8 +106,11 @@ struct meter {
     PGconn *conn; /* to ask the server by, owned; NULL = not asked */
     bool asked;   /* there has been an answer */
     bool asking;  /* one is awaited */
+    bool lost;    /* the session has ended, */
+    bool coming;  /* and is being made anew */
+    bool for_write;   /* what that waits for */
     usec_t next_ask;  /* ticks */
-    usec_t next_look; /* at the answer */
+    usec_t next_look; /* at the answer, or at the session that is lost */
 
     /* what the loop knows */
     usec_t heard;         /* ticks, of the server's last message that was read */

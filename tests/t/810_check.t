@@ -69,6 +69,13 @@ one_error($c, qr/^error: could not connect: .*no password supplied$password/, 'n
 $c = $check->predicts(0, 'the right one', { user => 'secret', env => { PGPASSWORD => 'right' } }, qw(-S right -m never --publication-mode existing --publication cdcdump_well));
 is($c->line('ok', qr/role/), 'ok: role "secret" may read changes: it has the REPLICATION attribute', 'the right one: the role may');
 
+# What only --check asks does not end a capture: what is hidden is said, the rest is looked at.
+$pg->sql('shop', 'REVOKE SELECT ON pg_stat_replication, pg_prepared_xacts FROM PUBLIC');
+$c = $check->predicts(0, 'what is in use is hidden', { user => 'secret', env => { PGPASSWORD => 'right' } }, qw(-S hidden -m never --publication-mode existing --publication cdcdump_well));
+is($c->line('warning', qr/in use/), 'warning: could not look up what is in use: permission denied for view pg_stat_replication', 'what is in use is hidden: said so');
+is($c->line('ok', qr/wal_level/), 'ok: wal_level is "logical"', 'what is in use is hidden: the settings are not');
+$pg->sql('shop', 'GRANT SELECT ON pg_stat_replication, pg_prepared_xacts TO PUBLIC');
+
 $pg->sql('postgres', 'ALTER ROLE app CONNECTION LIMIT 0');
 $c = $check->predicts(3, 'no connection left', { user => 'app' }, qw(-S s -m never));
 one_error($c, qr/^error: could not connect: .*too many connections for role "app"; remedy: /, 'no connection left');

@@ -101,7 +101,7 @@ SKIP: {
     like($check->looks(0, 'partitions', qw(-S s -m never -t parts))->line('warning', qr/partitions/),
         qr/^warning: partitions of table public\.parts have another replica identity than it: (?:public\.)?parts_high$/, 'a partition of its own kind');
     like($check->looks(0, 'a partition that is left out', qw(-S s -m never -t parts.* -T parts_low))->line('warning', qr/left out/),
-        qr/^warning: partition public\.parts_low is not left out: its rows come as those of table parts$/, 'a partition that is left out');
+        qr/^warning: partition public\.parts_low is not left out: its rows come as those of table public\.parts$/, 'a partition that is left out');
 }
 
 # ---- publications ----
@@ -111,7 +111,7 @@ $c = $check->predicts(2, 'a publication that is missing', @existing, 'mine');
 like($c->line('error'), qr/^error: publication "mine" does not exist; remedy: Create it before the replication slot, or use another --publication-mode$/, 'a publication that is missing');
 $pg->sql('shop', "CREATE PUBLICATION mine FOR TABLE products, whole WITH (publish = 'insert')");
 $c = $check->looks(0, 'operations', @existing, 'mine', qw(-t products -t log));
-is_line($c, 'warning', qr/table .*log/, 'publication "mine" does not send the changes of table log', 'a table that is not sent');
+is_line($c, 'warning', qr/table .*log/, 'publication "mine" does not send the changes of table public.log', 'a table that is not sent');
 is_line($c, 'warning', qr/does not send:/, q(publication "mine" does not send: update, delete, truncate; remedy: ALTER PUBLICATION mine SET (publish = 'insert, update, delete, truncate');), 'operations');
 is($check->looks(0, 'operations that are skipped', @existing, 'mine', '--skip-ops=udt')->line('warning', qr/does not send:/), '', 'operations that are skipped anyway');
 cured($c, qr/does not send:/, 0, 'operations', @existing, 'mine', qw(-t products));
@@ -156,6 +156,13 @@ $c = $check->predicts(2, 'no such chunk key', qw(-S chunks -t products --snapsho
 like($c->line('error'), qr/^error: no captured table has the chunk key "nothing"$/, 'no such chunk key');
 $c = $check->predicts(2, 'a query of no table', qw(-S chunks -t products --snapshot-query), 'public.nothing=SELECT 1');
 like($c->line('error'), qr/^error: the snapshot query "public\.nothing=SELECT 1" is for no captured table; remedy: /, 'a query of no table');
+
+# ---- names ----
+
+$pg->sql('shop', qq(CREATE SCHEMA named; CREATE TABLE named."two  spaces" (id int); CREATE TABLE named."a\nb\e[1m\x{9b}c" (id int)));
+$c = $check->looks(0, 'names', qw(-S names -m never -n named));
+is($c->remedy(qr/spaces": replica/), 'ALTER TABLE named."two  spaces" REPLICA IDENTITY FULL;', 'names: every space of them');
+is_line($c, 'warning', qr/named\."a/, 'table named."a b [1m c": replica identity default without a primary key; the server refuses updates and deletes of it while it is published', 'names: no control characters, and no remedy for another name');
 
 # ---- formats ----
 

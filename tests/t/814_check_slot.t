@@ -39,6 +39,10 @@ SKIP: {
     error_is($c, qr/^error: replication slot "prepared" gives prepared transactions before they are committed; remedy: Add --two-phase --transactions, or /, 'a slot of two phases');
 }
 
+$pg->sql('shop', q(SELECT pg_create_logical_replication_slot('older', 'pgoutput')));
+like($check->looks(0, 'a slot without its publication', qw(-S older -m never))->line('warning', qr/younger/),
+    qr/^warning: publication "cdcdump_older" would be younger than replication slot "older": .*; remedy: .* -m latest-offset$/, 'a slot without its publication');
+
 # ---- where to begin ----
 
 capture('start', '--transactions');

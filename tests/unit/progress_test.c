@@ -203,6 +203,8 @@ static void test_width(void)
     is_str(on_terminal(terminal, 11, line), "<0123456789>", "a line that just fits");
     is_str(on_terminal(terminal, 10, line), "<012345678>", "one column too many");
     is_str(on_terminal(terminal, 2, line), "<0>", "two columns");
+    is_str(on_terminal(terminal, 6, "表é表表"), "<表é表>", "wide characters take two columns");
+    is_str(on_terminal(terminal, 5, "表é表表"), "<表é>", "half of one is not shown");
     is_str(on_terminal(terminal, 1, line), "<>", "one column");
     is_str(on_terminal(terminal, 6, greek), "<αβγδε>", "characters count, not bytes");
     is_str(on_terminal(terminal, 5, greek), "<αβγδ>", "... and are not cut");
