@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/code_point.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "deliver/output.h"
@@ -138,58 +139,19 @@ struct table {
     unsigned width[NCOLUMNS]; /* in columns of the terminal */
 };
 
-/* A character of valid UTF-8; *len: its bytes. */
-static uint32_t character(const char *s, size_t *len)
-{
-    unsigned char lead = (unsigned char)*s;
-    uint32_t code = lead;
-
-    *len = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    if (*len > 1)
-        code = lead & (0x7fu >> *len);
-    for (size_t i = 1; i < *len; i++)
-        code = code << 6 | ((unsigned char)s[i] & 0x3f);
-    return code;
-}
-
-/* Which characters take two columns, and which none: the large blocks of EastAsianWidth. */
-static unsigned character_width(uint32_t c)
-{
-    static const struct {
-        uint32_t first, last;
-        unsigned width;
-    } ranges[] = {
-        {0x0300, 0x036f, 0},   {0x200b, 0x200f, 0},   {0xfe00, 0xfe0f, 0},
-        {0x1100, 0x115f, 2},   {0x2e80, 0xa4cf, 2},   {0xac00, 0xd7a3, 2},
-        {0xf900, 0xfaff, 2},   {0xfe30, 0xfe6f, 2},   {0xff00, 0xff60, 2},
-        {0xffe0, 0xffe6, 2},   {0x1f300, 0x1f64f, 2}, {0x1f900, 0x1f9ff, 2},
-        {0x20000, 0x3fffd, 2},
-    };
-
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
-        if (c >= ranges[i].first && c <= ranges[i].last)
-            return ranges[i].width;
-    return 1;
-}
-
-/* Controls, and what turns the direction of writing around. */
-static bool is_unprintable(uint32_t c)
-{
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
-}
-
 /* A copy that does nothing to a terminal but take its room. */
 static char *printable_copy(const char *text)
 {
     char *copy = valid_copy(text), *to = copy;
-    size_t len;
+    const char *next = copy;
 
-    for (const char *p = copy; *p; p += len) {
-        if (is_unprintable(character(p, &len)))
+    while (*next) {
+        const char *p = next;
+
+        if (code_point_is_control(code_point_take(&next)))
             *to++ = '?';
         else
-            to = (char *)memmove(to, p, len) + len;
+            to = (char *)memmove(to, p, (size_t)(next - p)) + (next - p);
     }
     *to = '\0';
     return copy;
@@ -198,15 +160,18 @@ static char *printable_copy(const char *text)
 /* The width of len bytes, or of as many of them as fit into `most` columns: *fits. */
 static unsigned text_width(const char *text, size_t len, unsigned most, size_t *fits)
 {
-    unsigned width = 0, w;
-    size_t n = 0, bytes;
+    const char *end = text + len, *next = text;
+    unsigned width = 0;
 
-    for (; n < len; n += bytes, width += w) {
-        w = character_width(character(text + n, &bytes));
+    *fits = 0;
+    while (next < end) {
+        unsigned w = code_point_columns(code_point_take(&next));
+
         if (width + w > most)
             break;
+        width += w;
+        *fits = (size_t)(next - text);
     }
-    *fits = n;
     return width;
 }
 

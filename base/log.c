@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/code_point.h"
 
 enum { MESSAGE_MAX = 8192 }; /* bytes of one, with its end */
 
@@ -438,61 +439,22 @@ static size_t terminal_width(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
-/* Bytes of the character at s; a byte that begins none counts as one. */
-static size_t character_length(const char *s)
-{
-    unsigned lead = (unsigned char)*s;
-    size_t most = lead < 0xc0 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    size_t len = 1;
-
-    while (len < most && ((unsigned char)s[len] & 0xc0) == 0x80)
-        len++;
-    return len;
-}
-
-/* 0 where s begins no character of three or four bytes. */
-static uint32_t long_character(const char *s)
-{
-    const unsigned char *p = (const unsigned char *)s;
-    size_t len = character_length(s);
-
-    if (len == 3)
-        return (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-    if (len == 4)
-        return (p[0] & 7u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
-    return 0;
-}
-
-/* Columns: 2 in the blocks whose characters are wide (Unicode's East Asian Width), or may be. */
-static size_t character_width(const char *s)
-{
-    static const uint32_t wide[][2] = {
-        {0x1100, 0x115f}, {0x2e80, 0xa4cf}, {0xa960, 0xa97f},   {0xac00, 0xd7a3},   {0xf900, 0xfaff},
-        {0xfe30, 0xfe6f}, {0xff00, 0xff60}, {0xffe0, 0xffe6},   {0x16fe0, 0x18cff}, {0x1b000, 0x1b2ff},
-        {0x1f300, 0x1faff}, {0x20000, 0x3fffd},
-    };
-    uint32_t c = long_character(s);
-
-    for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++)
-        if (c >= wide[i][0] && c <= wide[i][1])
-            return 2;
-    return 1;
-}
-
 /* As much of the line as fits; returns the end of what it wrote to [p, end). */
 static char *put_columns(char *p, const char *end, const char *line, size_t columns)
 {
     while (*line) {
-        size_t len = character_length(line), width = character_width(line);
+        const char *next = line;
+        uint32_t code = code_point_take(&next);
+        size_t len = (size_t)(next - line), width = code_point_columns(code);
 
         if ((size_t)(end - p) < len || width > columns)
             break;
         columns -= width;
-        if (is_control(line))
+        if (code_point_is_control(code))
             *p++ = '?';
         else
             p = mempcpy(p, line, len);
-        line += len;
+        line = next;
     }
     return p;
 }

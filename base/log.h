@@ -110,7 +110,7 @@ void log_divert(log_taker *take, void *arg);
  *
  * It never wraps, as a wrapped line could not be erased: it is cut to the terminal's width less
  * one, where a UTF-8 character counts as one column, or two where it is wide, and a control
- * character is shown as '?'.  With LOG_QUIET or LOG_JSON nothing is printed.
+ * character, or a byte of none, is shown as '?'.  With LOG_QUIET or LOG_JSON nothing is printed.
  */
 void log_status(const char *line);
 
