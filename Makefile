@@ -234,8 +234,9 @@ check:
 # Unit tests always run with the sanitizers; whole-program tests with the binary asked for.
 run-check: all $(MOCK_BROKER) $(FAULT_SHIM)
 	@$(MAKE) --no-print-directory SANITIZE=1 units
+	@rm -rf build/cache && mkdir -p build/cache
 	@CDCDUMP='$(abspath $(BINARY))' CDCTEST_MOCK_BROKER='$(abspath $(MOCK_BROKER))' \
-	    CDCTEST_FAULT_SHIM='$(abspath $(FAULT_SHIM))' \
+	    CDCTEST_FAULT_SHIM='$(abspath $(FAULT_SHIM))' CDCTEST_CACHE='$(abspath build/cache)' \
 	    prove -I tests/lib $(PROVE_FLAGS) $(TESTS)
 
 # By hand, for as long as is wanted; `make check` has a short one (tests/t/760_torture.t).

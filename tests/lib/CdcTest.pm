@@ -21,8 +21,8 @@
 #
 # Run one with: prove -I tests/lib -v tests/t/000_harness.t.  Only core modules are used.
 #
-# Environment: CDCDUMP (binary), CDCDUMP_PG_BINDIR (server), CDCTEST_PATIENCE (factor for every
-# timeout), CDCTEST_NO_LEAKS=1 (no leak detection).
+# Environment: CDCDUMP (binary), CDCDUMP_PG_BINDIR (server), CDCTEST_CACHE (folder for what initdb
+# makes, which tests then share), CDCTEST_PATIENCE (factor for every timeout), CDCTEST_NO_LEAKS=1 (no leak detection).
 #
 # What the person who runs the tests has set for PostgreSQL or for a language does not reach them:
 # PG* variables are removed and the locale is C, so that messages are the untranslated ones.

@@ -134,8 +134,28 @@ sub _tool ($self, $name, @args) {
 }
 
 sub _initdb ($self) {
+    my $kept = $self->{initdb} ? undef : _kept_initdb();
+    return _copy("$kept/.", $self->{data}) if $kept && -d $kept;
     $self->_tool('initdb', '-D', $self->{data}, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8',
         '--no-locale', '-N', @{ $self->{initdb} // [] });
+    return if !$kept;
+    my $new = "$kept.$$";
+    _copy($self->{data}, $new);
+    rename $new, $kept or File::Path::remove_tree($new);    # another test may have been quicker
+}
+
+# What initdb has made for another test, so that not each of them has to wait for it.  The first server
+# of a test takes it; others need a system identifier of their own.
+sub _kept_initdb () {
+    state $taken = 0;
+    my $cache = $ENV{CDCTEST_CACHE} or return;
+    return if $taken++;
+    my $version = qx("@{[bindir()]}/postgres" --version) =~ tr/A-Za-z0-9.+~-/_/cr;
+    return "$cache/initdb-$version";
+}
+
+sub _copy ($from, $to) {
+    system('cp', '-a', '--reflink=auto', $from, $to) == 0 or die "could not copy \"$from\"\n";
 }
 
 sub _copy_of ($self, $other) {
@@ -489,13 +509,16 @@ sub wait_for ($self, $check, $timeout = 30, $what = 'a condition') {
     return wait_until($check, $timeout, $what);
 }
 
+# A look may cost a process of psql and a server's: they come less often as the wait gets longer.
 sub wait_until ($check, $timeout, $what) {
     my $deadline = time + CdcTest::Process::patient($timeout);
+    my $pause = 0.02;
     while (1) {
         my $result = $check->();
         return $result if $result;
         die "waited $timeout seconds in vain for $what\n" if time > $deadline;
-        sleep 0.02;
+        sleep $pause;
+        $pause *= 1.25 if $pause < 0.12;
     }
 }
 
