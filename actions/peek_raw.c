@@ -275,7 +275,7 @@ static enum outcome ask_otherwise(struct raw *r, const char *sqlstate, bool *aga
     if (!in_use && !*r->copy.name)
         return OUTCOME_OK;
     /* with the error the old one has gone */
-    return stream_copy_slot(r->sql, in_use ? r->sql : NULL, r->o->slot, r->slot->two_phase,
+    return slot_copy_make(r->sql, in_use ? r->sql : NULL, r->o->slot, r->slot->two_phase,
                             &r->copy);
 }
 

@@ -102,7 +102,7 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
     enum outcome end;
 
     if (outcome == OUTCOME_OUTPUT_FAILED) {
-        if (s->stream.conn) /* of what was on record before; nothing else may be acknowledged */
+        if (stream_is_open(&s->stream)) /* of what was on record before; nothing else may be acknowledged */
             stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
         stream_finish(&s->stream);
         return outcome;
@@ -115,7 +115,7 @@ static enum outcome record_end(struct session *s, enum outcome outcome)
         end = loop_finish(s, outcome == OUTCOME_OK || outcome == OUTCOME_COLUMNS_CHANGED
                                  ? 0
                                  : STOP_GRACE_USEC);
-    if (outcome == OUTCOME_OUTPUT_CLOSED && s->stream.conn) {
+    if (outcome == OUTCOME_OUTPUT_CLOSED && stream_is_open(&s->stream)) {
         stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
         stream_finish(&s->stream);
     }

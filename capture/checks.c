@@ -212,7 +212,7 @@ enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot)
 enum outcome checks_copy_slot(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot)
 {
     bool of_slot = slot->two_phase && !plugin_of(s->o->plugin)->publishes;
-    enum outcome outcome = stream_copy_slot(walsender, sql, s->o->slot, of_slot, &s->copy);
+    enum outcome outcome = slot_copy_make(walsender, sql, s->o->slot, of_slot, &s->copy);
 
     return outcome == OUTCOME_OK ? slot_find(sql, s->copy.name, slot) : outcome;
 }

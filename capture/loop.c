@@ -581,13 +581,14 @@ static enum outcome wait_for_something(const struct loop *l)
     const struct output *out = &l->s->delivery.output;
     bool watched = out->kind == OUTPUT_PIPE || out->kind == OUTPUT_SOCKET || l->blocked_since;
     bool rows = rows_hold_stream(&l->s->rows);
-    struct pollfd fds[3 + DELIVERY_WATCHED + ROWS_MAX_JOBS] = {
+    struct pollfd fds[2 + STREAM_WATCHED + DELIVERY_WATCHED + ROWS_MAX_JOBS] = {
         {.fd = signals_fd(), .events = POLLIN},
         {.fd = watched ? out->fd : -1, .events = l->blocked_since ? POLLOUT : 0},
-        {.fd = l->unread || rows ? -1 : PQsocket(l->s->stream.conn), .events = POLLIN},
     };
-    nfds_t n = 3;
+    nfds_t n = 2;
 
+    if (!l->unread && !rows)
+        n += stream_watch(&l->s->stream, fds + n);
     n += delivery_watch(&l->s->delivery, fds + n);
     if (rows && !l->unread)
         n += rows_sockets(&l->s->rows, fds + n, ROWS_MAX_JOBS);
@@ -731,7 +732,7 @@ static void let_server_go(struct loop *l, usec_t since)
     enum { SOON_USEC = 2000000 };
     struct session *s = l->s;
 
-    if (!s->stream.conn || l->now - since < SOON_USEC || s->o->temporary_slot)
+    if (!stream_is_open(&s->stream) || l->now - since < SOON_USEC || s->o->temporary_slot)
         return;
     stream_close(&s->stream);
     meter_disconnected(&s->meter, s, l->now);
@@ -803,7 +804,7 @@ enum outcome loop_finish(struct session *s, usec_t grace)
         outcome = delivery_complete(&s->delivery);
     if (outcome == OUTCOME_OUTPUT_CLOSED && delivery_accept_last(&s->delivery) != OUTCOME_OK)
         outcome = OUTCOME_OUTPUT_FAILED;
-    if (s->stream.conn) {
+    if (stream_is_open(&s->stream)) {
         stream_feedback(&s->stream, s->delivery.recorded.lsn, false);
         stream_finish(&s->stream);
     } else if (s->let_go) {

@@ -186,9 +186,9 @@ static void ask(struct meter *m, usec_t ticks)
 /* Takes note of what moves between two looks. */
 static void observe(struct meter *m, const struct session *s, usec_t ticks)
 {
-    if (s->stream.conn && s->stream.received > m->received)
+    if (stream_is_open(&s->stream) && s->stream.received > m->received)
         m->received = s->stream.received;
-    if (s->stream.conn && s->delivery.emitted.lsn > m->received)
+    if (stream_is_open(&s->stream) && s->delivery.emitted.lsn > m->received)
         m->received = s->delivery.emitted.lsn; /* a commit ends behind where its message stands */
     if (m->received >= m->wal_end) {
         m->wal_end = m->received;
@@ -297,7 +297,7 @@ static struct meter_figures figures(struct meter *m, const struct session *s, us
         .lag_bytes = -1,
         .lag = -1,
         .last_commit = d->emitted.commit_time,
-        .connected = s->stream.conn != NULL,
+        .connected = stream_is_open(&s->stream),
     };
     f.rates = progress_rates(&m->progress, f.records, f.bytes, ticks);
     if (has_position(&f)) {
@@ -538,12 +538,12 @@ void meter_connected(struct meter *m, const struct session *s, usec_t ticks)
     if (m->connections++ == 0)
         m->bytes.last = s->delivery.output.offset;
     m->progress.line = meter_wants_line(m->o, &s->delivery.output);
-    m->wal_end = m->received = s->stream.conn ? s->stream.received : 0;
+    m->wal_end = m->received = stream_is_open(&s->stream) ? s->stream.received : 0;
     m->heard = m->wal_end_at = ticks;
     m->asked = false;
     m->unread_since = 0;
     stop_asking(m);
-    if (s->stream.conn && (m->metrics.path || progress_due(&m->progress) != INT64_MAX))
+    if (stream_is_open(&s->stream) && (m->metrics.path || progress_due(&m->progress) != INT64_MAX))
         begin_asking(m, s);
     if (m->metrics.path)
         write_metrics(m, s, ticks);

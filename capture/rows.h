@@ -14,7 +14,7 @@
 #include "capture/pipeline.h"
 #include "cli/options.h"
 #include "snapshot/coverage.h"
-#include "snapshot/fetcher.h"
+#include "source/fetcher.h"
 #include "snapshot/plan.h"
 #include "snapshot/progress.h"
 #include "source/catalog.h"

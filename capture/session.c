@@ -9,6 +9,7 @@
 #include "source/plugin.h"
 #include "source/publication.h"
 #include "source/version.h"
+#include "source/walsender.h"
 
 /* ---- before any server is asked ---- */
 
@@ -537,9 +538,9 @@ static enum outcome connect_and_check(struct session *s, PGconn *sql, PGconn **w
 }
 
 /* A decoder that looks ahead of the pipeline's, which has found the encoding good and does the talking. */
-static struct decoder *new_scout(const struct session *s)
+static struct decoder *new_scout(const struct session *s, const PGconn *sql)
 {
-    struct decoder *scout = new_decoder(s, s->stream.conn);
+    struct decoder *scout = new_decoder(s, sql);
 
     scout->silent = true;
     scout->settled = s->pipeline.decoder->settled;
@@ -548,7 +549,7 @@ static struct decoder *new_scout(const struct session *s)
 }
 
 /* Who judges the changes, and who compares keys for that. */
-static void attach_coverage(struct session *s)
+static void attach_coverage(struct session *s, const PGconn *sql)
 {
     struct coverage *c = &s->delivery.state.coverage;
     bool compares = false;
@@ -559,7 +560,7 @@ static void attach_coverage(struct session *s)
         compares |= c->tables[i]->order && !c->tables[i]->order->plain;
     if (compares && s->o->snapshot == SNAPSHOT_INCREMENTAL &&
         coverage_is_needed(c, s->delivery.emitted.lsn))
-        s->sieve = sieve_new(c, new_scout(s));
+        s->sieve = sieve_new(c, new_scout(s, sql));
     pipeline_set_coverage(&s->pipeline, c, &s->rows.plan.relations,
                           s->sieve ? sieve_comparer(s->sieve) : NULL);
     s->pipeline.covers_new = s->rows.all_tables;
@@ -578,7 +579,7 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
     enum outcome outcome;
 
     s->started = true;
-    outcome = stream_start(&s->stream, walsender, s->o, &s->copy, s->delivery.emitted.lsn);
+    outcome = walsender_start(&s->stream, walsender, s->o, &s->copy, s->delivery.emitted.lsn);
     s->streamed |= outcome == OUTCOME_OK;
     s->refused = outcome == OUTCOME_MISUSED && !s->streamed && !s->delivery.resumed;
     if (outcome == OUTCOME_MISUSED)
@@ -607,7 +608,7 @@ static enum outcome connect_once(struct session *s)
     if (outcome != OUTCOME_OK || s->pipeline.finished)
         return outcome;
     s->delivery.state.timeline = s->system.timeline; /* not before all has been found good */
-    attach_coverage(s);
+    attach_coverage(s, sql);
     return begin_rows(s);
 }
 
@@ -634,7 +635,7 @@ enum outcome session_follow_timeline(struct session *s)
     struct system now = {.timeline = st->timeline};
     enum outcome outcome = OUTCOME_OK;
 
-    if (!s->system.standby || !s->stream.conn)
+    if (!s->system.standby || !stream_is_open(&s->stream))
         return OUTCOME_OK;
     if (!s->observer)
         outcome = connector_connect(s->connector, CONNECTION_REPLICATION, &s->observer);

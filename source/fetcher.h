@@ -5,8 +5,8 @@
  * The transaction is read only, REPEATABLE READ, and has row_security off, so that a policy that
  * would hide rows is an error.
  */
-#ifndef SNAPSHOT_FETCHER_H
-#define SNAPSHOT_FETCHER_H
+#ifndef SOURCE_FETCHER_H
+#define SOURCE_FETCHER_H
 
 #include <libpq-fe.h>
 

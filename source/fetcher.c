@@ -1,4 +1,4 @@
-#include "snapshot/fetcher.h"
+#include "source/fetcher.h"
 
 #include <stdio.h>
 #include <string.h>
