@@ -72,7 +72,7 @@ enum outcome bounds_init(struct bounds *b, const struct options *o, PGconn *sql)
 bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t from)
 {
     bool by_end = t->end_lsn && (b->was_now || t->prepared || !from);
-    lsn_t lsn = t->commit_lsn ? t->commit_lsn : by_end ? t->end_lsn - 1 : from;
+    lsn_t lsn = t->commit_lsn ? t->commit_lsn : by_end ? t->end_lsn - 1 : from + 1;
 
     return (b->last_commit && lsn > b->last_commit) ||
            (b->until_time && t->commit_time > b->until_time);
@@ -80,7 +80,7 @@ bool bounds_exclude(const struct bounds *b, const struct transaction *t, lsn_t f
 
 bool bounds_are_passed(const struct bounds *b, const struct transaction *t, lsn_t from)
 {
-    lsn_t lsn = t->commit_lsn ? t->commit_lsn : from;
+    lsn_t lsn = t->commit_lsn ? t->commit_lsn : from + 1;
 
     if (!t->commit_lsn && t->end_lsn && b->was_now) /* no record lies across that */
         lsn = t->end_lsn - 1;

@@ -49,6 +49,7 @@ static enum outcome run_once(struct session *s, struct retries *r)
     enum outcome outcome = session_connect(s);
     lsn_t before = s->delivery.emitted.lsn;
 
+    s->over = false;
     if (outcome == OUTCOME_OK && !s->pipeline.finished) {
         outcome = loop_run(s);
         if (s->delivery.emitted.lsn != before)
@@ -80,6 +81,8 @@ static enum outcome run_connections(struct session *s)
         }
         if (outcome != OUTCOME_UNAVAILABLE)
             return outcome;
+        if (s->over)
+            continue;
         if (s->stalled && !s->o->temporary_slot) {
             s->stalled = false;
             outcome = loop_idle(s, 0, true);

@@ -181,6 +181,24 @@ static enum outcome await_slot(struct session *s, PGconn *sql, struct slot *slot
     return OUTCOME_UNAVAILABLE;
 }
 
+const char *checks_against_sql(const struct slot *slot)
+{
+    return slot->two_phase  ? "it gives prepared transactions"
+           : slot->failover ? "its changes have to wait for the standbys that keep it"
+                            : NULL;
+}
+
+static enum outcome check_transport(const struct session *s, const struct slot *slot)
+{
+    const char *against = s->o->transport == TRANSPORT_SQL ? checks_against_sql(slot) : NULL;
+
+    if (!against)
+        return OUTCOME_OK;
+    log_error("replication slot \"%s\" cannot be read through SQL: %s", s->o->slot, against);
+    log_hint("Leave --transport out, or use --transport=stream.");
+    return OUTCOME_MISUSED;
+}
+
 /* ---- all of it ---- */
 
 /* Same system, timeline, WAL: whenever there is a position. */
@@ -200,6 +218,8 @@ enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot)
     enum outcome outcome = slot_check(slot, s->o, &s->system);
 
     s->elsewhere |= outcome == OUTCOME_UNAVAILABLE; /* it is being synchronized here */
+    if (outcome == OUTCOME_OK)
+        outcome = check_transport(s, slot);
     if (outcome == OUTCOME_OK && s->o->failover && !slot->failover && !s->prepared) {
         log_warning("replication slot \"%s\" is there already and no failover slot", s->o->slot);
         log_hint("ALTER_REPLICATION_SLOT %s (FAILOVER true) over a replication connection makes it "

@@ -28,6 +28,9 @@ enum outcome checks_slot(struct session *s, PGconn *sql, struct slot *slot);
 /* A slot that is to be looked at while somebody holds it: makes a copy, of which *slot tells then. */
 enum outcome checks_copy_slot(struct session *s, PGconn *sql, PGconn *walsender, struct slot *slot);
 
+/* Why the slot functions are not for that slot; NULL: they are. */
+const char *checks_against_sql(const struct slot *slot);
+
 /* The slot is not ahead of the position. */
 enum outcome checks_slot_position(const struct session *s, const struct slot *slot);
 

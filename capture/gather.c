@@ -4,19 +4,29 @@
 enum {
     CLOSE_USEC = 300,           /* messages that close to one another belong to a busy stream, */
     BUSY_TURNS = 4,             /* when it has been so that many times in a row */
-    SHORT_USEC = 100,           /* anywhere */
-    ENOUGH_BYTES = 48 * 1024,   /* a turn that brought so much has nothing to gain from a pause */
+    MESSAGE_SIZE = 1000,        /* what the kernel counts for a message beside its bytes */
+    GOOD_SIZE = 100 * 1024,     /* half of what a unix socket holds (net.core.wmem_default) */
+    LEAST_USEC = 50,            /* a pause that would have to be shorter is none, */
+    MOST_USEC = 300,            /* and a longer one gains little */
     FULL_BYTES = 12 * 1024,     /* loopback: such a turn has left something in the sender's queue */
     NEXT_USEC = 20,             /* then it takes so long to arrive */
-    LONG_USEC = 4000,           /* loopback: the queue has been emptied and is to fill again */
+    LONG_USEC = 10000,          /* loopback: the queue has been emptied and is to fill again */
     FAST_BYTES_PER_MSEC = 8192, /* if it fills that fast: a backlog, not small transactions */
 };
+
+/* As long as it takes for GOOD_SIZE to come at the rate of this turn, which took so long. */
+static usec_t short_pause(const struct gather *g, size_t bytes, usec_t took)
+{
+    usec_t pause = took * GOOD_SIZE / (usec_t)(bytes + g->messages * MESSAGE_SIZE);
+
+    return pause < LEAST_USEC ? 0 : pause > MOST_USEC ? MOST_USEC : pause;
+}
 
 /*
  * A turn that filled the window is followed soon: the sender has more.  One that did not has
  * emptied the sender's queue, and ends a cycle; if the cycle was fast, the queue may fill again.
  */
-static unsigned loopback_pause(struct gather *g, size_t bytes, usec_t now)
+static usec_t loopback_pause(struct gather *g, size_t bytes, usec_t took, usec_t now)
 {
     bool fast;
 
@@ -26,26 +36,34 @@ static unsigned loopback_pause(struct gather *g, size_t bytes, usec_t now)
     fast = (usec_t)g->cycle_bytes * 1000 >= (now - g->cycle_start) * FAST_BYTES_PER_MSEC;
     g->cycle_bytes = 0;
     g->cycle_start = now;
-    return fast ? LONG_USEC : SHORT_USEC;
+    return fast ? LONG_USEC : short_pause(g, bytes, took);
+}
+
+static unsigned next_pause(struct gather *g, size_t bytes, usec_t took, usec_t now)
+{
+    usec_t been_busy = now - g->busy_since;
+    usec_t pause = g->loopback ? loopback_pause(g, bytes, took, now) : short_pause(g, bytes, took);
+
+    return (unsigned)(pause < been_busy ? pause : been_busy);
 }
 
 void gather_observe(struct gather *g, size_t bytes, usec_t now)
 {
-    bool soon = now - g->last_data - (usec_t)g->pause < CLOSE_USEC;
+    usec_t took = now - g->last_data;
+    bool soon = g->busy || took < CLOSE_USEC;
 
     g->pause = 0;
     g->busy = false;
     if (bytes == 0) {
         g->streak = 0;
-        return;
+    } else {
+        g->last_data = now;
+        g->streak = soon ? g->streak + 1 : 1;
+        if (g->streak == 1)
+            g->busy_since = now;
+        g->busy = g->streak >= BUSY_TURNS;
     }
-    g->last_data = now;
-    g->streak = soon ? g->streak + 1 : 1;
-    if (g->streak < BUSY_TURNS)
-        return;
-    g->busy = true;
-    if (g->loopback)
-        g->pause = loopback_pause(g, bytes, now);
-    else if (bytes < ENOUGH_BYTES)
-        g->pause = SHORT_USEC;
+    if (g->busy)
+        g->pause = next_pause(g, bytes, took, now);
+    g->messages = 0;
 }

@@ -112,6 +112,14 @@ static void heed_sign_of_life(struct loop *l, const struct stream_message *m)
         l->s->patience = 0; /* it gets on */
 }
 
+/* The next connect is by the other way. */
+static enum outcome hand_over(struct session *s)
+{
+    s->over = true;
+    s->unfit |= s->stream.unfit;
+    return OUTCOME_UNAVAILABLE;
+}
+
 /* Deals with what libpq has; stops when the output is full or the bounds are reached. */
 static enum outcome take_messages(struct loop *l, size_t *bytes)
 {
@@ -142,12 +150,15 @@ static enum outcome take_messages(struct loop *l, size_t *bytes)
             l->unread = false;
             return pass_sieve(l);
         }
+        if (step == STREAM_OVER)
+            return hand_over(s);
         if (step != STREAM_MESSAGE)
             return outcome;
         heed_sign_of_life(l, &m);
         if (m.kind == STREAM_KEEPALIVE)
             l->reply |= m.wants_reply;
         *bytes += m.len;
+        gather_count(&l->gather);
         outcome = take_message(l, &m);
         if (outcome != OUTCOME_OK || s->pipeline.finished)
             return outcome;
@@ -550,6 +561,8 @@ static usec_t next_timer(const struct loop *l)
 
     earlier(&at, l->now + USEC_PER_SEC);
     earlier(&at, next_settle(l));
+    if (!l->unread && !rows_hold_stream(&s->rows))
+        earlier(&at, stream_due(&s->stream));
     if (waits_for_position(l))
         earlier(&at, next_ask(l));
     earlier(&at, rows_due(&s->rows, l->now));

@@ -5,11 +5,11 @@
 
 #include "base/log.h"
 #include "capture/checks.h"
+#include "capture/transport.h"
 #include "source/captured.h"
 #include "source/plugin.h"
 #include "source/publication.h"
 #include "source/version.h"
-#include "source/walsender.h"
 
 /* ---- before any server is asked ---- */
 
@@ -579,7 +579,7 @@ static enum outcome start_streaming(struct session *s, PGconn *sql, PGconn *wals
     enum outcome outcome;
 
     s->started = true;
-    outcome = walsender_start(&s->stream, walsender, s->o, &s->copy, s->delivery.emitted.lsn);
+    outcome = transport_start(s, sql, walsender);
     s->streamed |= outcome == OUTCOME_OK;
     s->refused = outcome == OUTCOME_MISUSED && !s->streamed && !s->delivery.resumed;
     if (outcome == OUTCOME_MISUSED)

@@ -46,6 +46,8 @@ struct session {
     bool streamed; /* a stream has been started in this run */
     bool refused;  /* the first start of one was, for good */
     bool elsewhere; /* the last connect has found a server that another host may be better than */
+    bool over;     /* a transport has given what it is good for: the next connect is by the other */
+    bool unfit;    /* SQL is no way for this server or slot */
     bool started;  /* streaming was asked for, on the present connection */
     lsn_t snapshot_end; /* mode snapshot: changes up to there belong to it; 0 = not known yet */
     bool renewed;  /* when_needed has begun anew, and rows have not been given since */

@@ -79,6 +79,13 @@ static const struct choice snapshot_modes[] = {
     {NULL, 0},
 };
 
+static const struct choice transports[] = {
+    {"auto", TRANSPORT_AUTO},
+    {"stream", TRANSPORT_STREAM},
+    {"sql", TRANSPORT_SQL},
+    {NULL, 0},
+};
+
 static const struct choice ack_modes[] = {
     {"written", ACK_WRITTEN},
     {"read", ACK_READ},
@@ -150,6 +157,8 @@ const struct option_row option_rows[] = {
     {0, "publication-mode", KIND_CHOICE, AT(o.publication_mode), publication_modes, "publication mode", "MODE", "filtered (default), all-tables, existing", LIKE_CAPTURE | ON(CREATE_SLOT)},
     {0, "replica-identity", KIND_STRING, AT(o.replica_identity), identities, NULL, "WHAT", "set it on captured tables: keep (default), full, default, nothing, index:NAME", SAME},
     {'o', "option", KIND_LIST, AT(o.plugin_options), NULL, NULL, "NAME[=VALUE]", "option for the plugin, such as binary or origin (pgoutput)", READS},
+    {0, "transport", KIND_CHOICE, AT(o.transport), transports, "transport", "MODE", "how changes come: stream (replication protocol), sql (slot functions), auto (default: sql to an end that is known, and to catch up)", READS},
+    {0, "catch-up-bytes", KIND_STRING, AT(catch_up), NULL, NULL, "SIZE", "auto: catch up through SQL when so much WAL is pending (default 64MB); pieces are four times that at most", READS},
     {0, "temporary-slot", KIND_FLAG, AT(o.temporary_slot), NULL, NULL, NULL, "the slot lives as long as the connection", SAME},
     {0, "drop-slot-on-stop", KIND_FLAG, AT(o.drop_slot_on_stop), NULL, NULL, NULL, "drop slot and state at a regular end", SAME},
     {0, "failover", KIND_FLAG, AT(o.failover), NULL, NULL, NULL, "create the slot as a failover slot (17+)", LIKE_CAPTURE | ON(CREATE_SLOT)},

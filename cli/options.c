@@ -446,6 +446,7 @@ enum options_result options_parse(struct options *o, int argc, char **argv)
               .chunk_size = 8192,
               .ack_fd = -1,
               .batch_rows = 10000,
+              .catch_up_bytes = 64 * 1024 * 1024,
               .batch_time = 5 * USEC_PER_SEC,
               .exec_retries = 2,
               .status_interval = 10 * USEC_PER_SEC},

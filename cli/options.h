@@ -36,6 +36,9 @@ enum startup_mode {
     MODE_ALWAYS,
 };
 
+/* How changes come from the server: see source/stream.h. */
+enum transport_name { TRANSPORT_AUTO, TRANSPORT_STREAM, TRANSPORT_SQL };
+
 enum snapshot_mode { SNAPSHOT_CONSISTENT, SNAPSHOT_INCREMENTAL };
 
 enum publication_mode { PUBLICATION_FILTERED, PUBLICATION_ALL_TABLES, PUBLICATION_EXISTING };
@@ -136,6 +139,8 @@ struct options {
     usec_t status_interval;
 
     /* snapshot */
+    enum transport_name transport;
+    uint64_t catch_up_bytes; /* of WAL */
     enum snapshot_mode snapshot;
     uint64_t jobs;       /* connections that read rows */
     uint64_t chunk_size; /* rows */

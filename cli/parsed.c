@@ -156,8 +156,8 @@ static const char *other_records(const struct options *o)
                               : NULL;
 }
 
-/* --rotate: SIZE with a unit, or SECONDS. */
-static bool check_rotate(struct parsed *p)
+/* So many of a unit, in bytes; false: there is no such unit, or it is too much. */
+static bool read_size(double n, const char *unit, uint64_t *size)
 {
     static const struct {
         const char *name;
@@ -167,6 +167,18 @@ static bool check_rotate(struct parsed *p)
                  {"MB", 1024 * 1024},
                  {"GB", 1024 * 1024 * 1024},
                  {"TB", 1024ull * 1024 * 1024 * 1024}};
+
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+        if (strcmp(unit, units[i].name) == 0 && n * (double)units[i].bytes < 1e18) {
+            *size = (uint64_t)(n * (double)units[i].bytes);
+            return true;
+        }
+    return false;
+}
+
+/* --rotate: SIZE with a unit, or SECONDS. */
+static bool check_rotate(struct parsed *p)
+{
     char *end;
     double n;
 
@@ -177,16 +189,51 @@ static bool check_rotate(struct parsed *p)
         p->o.rotate_time = (usec_t)(n * USEC_PER_SEC);
         return true;
     }
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
-        if (end > p->rotate && strcmp(end, units[i].name) == 0 && n * (double)units[i].bytes >= 1 &&
-            n * (double)units[i].bytes < 1e18) {
-            p->o.rotate_size = (uint64_t)(n * (double)units[i].bytes);
-            return true;
-        }
+    if (end > p->rotate && n > 0 && read_size(n, end, &p->o.rotate_size) && p->o.rotate_size > 0)
+        return true;
     log_error("invalid rotation \"%s\": must be a number of seconds, or a size in B, kB, MB, GB or "
               "TB",
               p->rotate);
     return false;
+}
+
+/* --catch-up-bytes: a size with a unit, or in bytes. */
+static bool check_catch_up(struct parsed *p)
+{
+    char *end;
+    double n;
+
+    if (!p->catch_up)
+        return true;
+    if (p->o.transport == TRANSPORT_STREAM)
+        return refuse_pair("--catch-up-bytes", "--transport=stream",
+                           "It is about reading through SQL.");
+    n = strtod(p->catch_up, &end);
+    if (end > p->catch_up && n >= 0 && read_size(n, *end ? end : "B", &p->o.catch_up_bytes))
+        return true;
+    log_error("invalid size \"%s\" for --catch-up-bytes: must be a number of bytes, or a size in B, "
+              "kB, MB, GB or TB",
+              p->catch_up);
+    return false;
+}
+
+/* The slot functions read the slot that is there, once its transactions have been committed. */
+static bool check_transport(struct parsed *p)
+{
+    const struct options *o = &p->o;
+    const char *other = o->temporary_slot ? "--temporary-slot"
+                        : o->two_phase    ? "--two-phase"
+                        : o->failover     ? "--failover"
+                                          : NULL;
+
+    if (!check_catch_up(p))
+        return false;
+    if (o->transport != TRANSPORT_SQL || !other)
+        return true;
+    return refuse_pair("--transport=sql", other,
+                       o->temporary_slot ? "Such a slot is the replication connection's alone."
+                       : o->two_phase    ? "The slot functions are for committed transactions."
+                                         : "Its changes have to wait for the standbys that keep it.");
 }
 
 static bool check_placeholders(struct options *o)
@@ -533,5 +580,5 @@ bool parsed_check(struct parsed *p)
     return apply_settings(p) && check_slot(o) && check_slot_kind(o) && check_replica_identity(o) &&
            check_plugin_options(o) && check_key_delimiter(p) && check_envelope(p) &&
            check_output(p) && check_replies(p) && check_deferred(o) &&
-           check_position(o) && check_snapshot(p) && check_list_format(o) && check_peek(o);
+           check_position(o) && check_transport(p) && check_snapshot(p) && check_list_format(o) && check_peek(o);
 }

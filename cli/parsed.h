@@ -17,6 +17,7 @@ struct parsed {
     bool changelog_given, types_given, codec_given;
     const char *key_delimiter; /* as typed, */
     const char *rotate;        /* likewise, */
+    const char *catch_up;      /* likewise, */
     const char *ack_fd;        /* likewise */
     bool per_table, batch_given;
 };

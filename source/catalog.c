@@ -372,6 +372,18 @@ static void set_column(const struct catalog *c, const struct relation *r, struct
     }
 }
 
+/* What the message itself tells is enough for most. */
+static bool describe_plainly(const struct catalog *c, struct relation *r)
+{
+    if (r->identity == 'f' || c->o->schema_events || c->o->exclude_columns.count > 0)
+        return false;
+    for (int i = 0; i < r->ncolumns; i++) {
+        r->columns[i].excluded = false;
+        r->columns[i].key = r->columns[i].identity;
+    }
+    return true;
+}
+
 static enum outcome describe_columns(struct catalog *c, PGconn *sql, struct relation *r)
 {
     char oid[16], *names, *types, *typmods;
@@ -404,7 +416,7 @@ enum outcome catalog_describe(struct catalog *c, struct relation *r)
         outcome = load_types(c, sql, r);
     if (outcome == OUTCOME_OK && r->captured) {
         set_types(c, r);
-        outcome = describe_columns(c, sql, r);
+        outcome = describe_plainly(c, r) ? OUTCOME_OK : describe_columns(c, sql, r);
     }
     r->described = outcome == OUTCOME_OK;
     return outcome;

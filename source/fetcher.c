@@ -8,7 +8,10 @@
 
 /*
  * Reading takes as long as it takes, and a slow output makes it wait in the middle.  Not all of
- * these are known to all versions.
+ * these settings are known to all versions.
+ *
+ * libpq reads as much at a time as its buffer has room for: 16 kB, until something longer has come.
+ * So that comes first.
  */
 enum outcome fetcher_open(struct fetcher *r, struct connector *connector)
 {
@@ -18,7 +21,9 @@ enum outcome fetcher_open(struct fetcher *r, struct connector *connector)
     outcome = connector_connect(connector, CONNECTION_ROWS, &r->conn);
     return outcome == OUTCOME_OK
                ? sql_run(r->conn, "prepare for reading",
-                         "SELECT pg_catalog.set_config(name, '0', false) FROM pg_settings WHERE name IN"
+                         "SELECT pg_catalog.repeat(' ', 100000); "
+                         "SELECT pg_catalog.set_config(name, '0', false)"
+                         "  FROM pg_settings WHERE name IN"
                          " ('idle_in_transaction_session_timeout', 'idle_session_timeout',"
                          "  'transaction_timeout')")
                : outcome;
@@ -95,6 +100,11 @@ static enum fetcher_step failed(struct fetcher *r, PGresult *result, const char 
     const char *sqlstate = result_sqlstate(result);
     bool passes;
 
+    if (r->keeps) {
+        r->result = result;
+        *outcome = outcome_of_sqlstate(sqlstate);
+        return FETCHER_FAILED;
+    }
     r->missing = strcmp(sqlstate, "42P01") == 0 || strcmp(sqlstate, "42703") == 0;
     passes = r->missing || outcome_of_sqlstate(sqlstate) == OUTCOME_UNAVAILABLE;
     *outcome = r->lenient && passes ? server_warning(r->conn, result, doing)

@@ -16,10 +16,11 @@
 struct fetcher {
     PGconn *conn;     /* owned; NULL when not connected */
     char *line;       /* FETCHER_ROW: owned until fetcher_keep() or the next step */
-    PGresult *result; /* FETCHER_RESULT: likewise */
+    PGresult *result; /* FETCHER_RESULT: likewise; FETCHER_FAILED: where it keeps failures */
     bool busy;        /* something has been sent and not all of it answered */
     bool copying;
     bool lenient; /* set by who goes on after a failure that may pass: it is warned about */
+    bool keeps;   /* set by who deals with failures itself: result is what the server said, not logged */
     bool missing; /* the last failure: a table or column that the statement names is not there */
 };
 

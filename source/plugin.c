@@ -192,36 +192,48 @@ static void add_literal(struct buf *b, PGconn *conn, const char *text)
     PQfreemem(quoted);
 }
 
-static void add_option(struct buf *b, PGconn *conn, const char *name, const char *value)
+/* A list that is being written. */
+struct option_list {
+    struct buf *b;
+    PGconn *conn; /* whose rules for quotes hold */
+    enum plugin_list form;
+    bool begun;
+};
+
+static void add_option(struct option_list *list, const char *name, const char *value)
 {
-    if (b->data[b->len - 1] != '(')
-        buf_add_str(b, ", ");
-    sql_add_identifier(b, name);
-    buf_add_char(b, ' ');
-    add_literal(b, conn, value);
+    if (list->begun)
+        buf_add_str(list->b, ", ");
+    list->begun = true;
+    if (list->form == PLUGIN_COMMAND)
+        sql_add_identifier(list->b, name);
+    else
+        add_literal(list->b, list->conn, name);
+    buf_add_str(list->b, list->form == PLUGIN_COMMAND ? " " : ", ");
+    add_literal(list->b, list->conn, value);
 }
 
 /* publication_names is itself a list of identifiers inside of a literal. */
-static void add_publication(struct buf *b, PGconn *conn, const char *publication)
+static void add_publication(struct option_list *list, const char *publication)
 {
     struct buf quoted;
 
     buf_init(&quoted, 128);
     sql_add_identifier(&quoted, publication);
     buf_add_char(&quoted, '\0');
-    add_option(b, conn, "publication_names", quoted.data);
+    add_option(list, "publication_names", quoted.data);
     buf_release(&quoted);
 }
 
 /* Protocol version 1 says all that is printed; two-phase commit came with 3. */
-static void add_pgoutput(struct buf *b, PGconn *conn, const struct options *o)
+static void add_pgoutput(struct option_list *list, const struct options *o)
 {
-    add_option(b, conn, "proto_version", o->two_phase ? "3" : "1");
-    add_publication(b, conn, o->publication);
+    add_option(list, "proto_version", o->two_phase ? "3" : "1");
+    add_publication(list, o->publication);
     if (o->messages)
-        add_option(b, conn, "messages", "true");
+        add_option(list, "messages", "true");
     if (o->two_phase)
-        add_option(b, conn, "two_phase", "on");
+        add_option(list, "two_phase", "on");
 }
 
 struct plugin_options plugin_first_options(const struct options *o)
@@ -251,24 +263,26 @@ static bool is_sent(const struct plugin *p, const struct plugin_options *chosen,
            (!option->instead_of || is_refused(p, chosen, option->instead_of));
 }
 
-void plugin_add_options(struct buf *b, PGconn *conn, const struct options *o,
+bool plugin_add_options(struct buf *b, PGconn *conn, enum plugin_list form, const struct options *o,
                         const struct plugin_options *chosen)
 {
     const struct plugin *p = plugin_of(o->plugin);
+    struct option_list list = {.b = b, .conn = conn, .form = form};
 
     if (p->publishes)
-        add_pgoutput(b, conn, o);
+        add_pgoutput(&list, o);
     for (unsigned i = 0; p->sent[i].name; i++)
         if (is_sent(p, chosen, i))
-            add_option(b, conn, p->sent[i].name, p->sent[i].value);
+            add_option(&list, p->sent[i].name, p->sent[i].value);
     for (size_t i = 0; i < o->plugin_options.count; i++) {
         const char *text = o->plugin_options.items[i];
         size_t len = strcspn(text, "=");
         char *name = xstrndup(text, len);
 
-        add_option(b, conn, name, text[len] ? text + len + 1 : "true");
+        add_option(&list, name, text[len] ? text + len + 1 : "true");
         free(name);
     }
+    return list.begun;
 }
 
 /* The plugin's own words differ from version to version; the option's name is in quotes in all. */

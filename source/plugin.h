@@ -52,8 +52,13 @@ struct plugin_options {
  */
 struct plugin_options plugin_first_options(const struct options *o);
 
-/* Appends the list of options of START_REPLICATION, without parentheses. */
-void plugin_add_options(struct buf *b, PGconn *conn, const struct options *o,
+enum plugin_list {
+    PLUGIN_COMMAND,  /* as START_REPLICATION has them: name 'value', ... */
+    PLUGIN_ARGUMENTS /* as the slot functions have them: 'name', 'value', ... */
+};
+
+/* Appends the list of options, without parentheses; false where there is none. */
+bool plugin_add_options(struct buf *b, PGconn *conn, enum plugin_list form, const struct options *o,
                         const struct plugin_options *chosen);
 
 /* Whether the error complains of an option that can be done without, which is taken back then. */

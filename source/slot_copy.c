@@ -11,13 +11,13 @@
 #include "source/slot_watch.h"
 
 /* Slots' names need no quotes; the number of the connection's process makes it one of its own. */
-static enum outcome ask_for_copy(PGconn *conn, const char *slot, struct slot_copy *copy,
-                                 PGresult **result)
+enum outcome slot_copy_ask(PGconn *conn, const char *slot, const char *prefix,
+                           struct slot_copy *copy, PGresult **result)
 {
     char *command;
     enum outcome outcome;
 
-    snprintf(copy->name, sizeof copy->name, "cdcdump_peek_%d", PQbackendPID(conn));
+    snprintf(copy->name, sizeof copy->name, "%s_%d", prefix, PQbackendPID(conn));
     command = xasprintf("SELECT pg_catalog.pg_copy_logical_replication_slot('%s', '%s', true)",
                         slot, copy->name);
     outcome = walsender_ask(conn, command, result);
@@ -62,7 +62,7 @@ enum outcome slot_copy_make(PGconn *conn, PGconn *sql, const char *slot, bool tw
                             struct slot_copy *copy)
 {
     PGresult *result = NULL;
-    enum outcome outcome = ask_for_copy(conn, slot, copy, &result);
+    enum outcome outcome = slot_copy_ask(conn, slot, "cdcdump_peek", copy, &result);
 
     if (outcome == OUTCOME_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
         outcome = refuse_copy(conn, result, sql, slot);

@@ -27,4 +27,8 @@ struct slot_copy {
 enum outcome slot_copy_make(PGconn *conn, PGconn *sql, const char *slot, bool two_phase,
                             struct slot_copy *copy);
 
+/* The same without a word: *result is what the server said, or NULL where nothing could be sent. */
+enum outcome slot_copy_ask(PGconn *conn, const char *slot, const char *prefix,
+                           struct slot_copy *copy, PGresult **result);
+
 #endif

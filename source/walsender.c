@@ -253,11 +253,10 @@ static enum outcome ask(PGconn *conn, const struct options *o, const char *slot,
     buf_init(&command, 256);
     buf_printf(&command, "START_REPLICATION SLOT \"%s\" LOGICAL " LSN_FMT " (", slot,
                LSN_ARGS(start));
-    plugin_add_options(&command, conn, o, chosen);
-    if (command.data[command.len - 1] == '(')
-        command.len -= 2; /* none: the server takes no empty list */
-    else
+    if (plugin_add_options(&command, conn, PLUGIN_COMMAND, o, chosen))
         buf_add_char(&command, ')');
+    else
+        command.len -= 2; /* none: the server takes no empty list */
     buf_add_char(&command, '\0');
     outcome = walsender_ask(conn, command.data, result);
     buf_release(&command);

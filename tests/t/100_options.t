@@ -40,7 +40,7 @@ my %options = (
     'per-table' => '', 'exec-retries' => '', 'dead-letter' => '', 'stall-timeout' => '', startpos => 'I', force => '', until => 'E', count => '',
     'idle-exit' => '', 'max-time' => '', retries => '', 'retry-delay' => '', 'status-interval' => '',
     snapshot => '', jobs => 'j', 'chunk-size' => '', 'chunk-key' => '', 'snapshot-query' => '', progress => '',
-    stats => '', verbose => 'v', quiet => 'q', help => '', version => 'V',
+    transport => '', 'catch-up-bytes' => '', stats => '', verbose => 'v', quiet => 'q', help => '', version => 'V',
 );
 my %told;    # long name -> letter
 for ($help->lines) { $told{$2} = $1 // '' if /\A  (?:-(\w), |    )--([\w-]+)/ }

@@ -169,7 +169,7 @@ SKIP: {
     my ($steps, $early) = (0, 0);
     for my $step (map { my $call = $_; map { [$call, $_] } 1, 2, 5 } qw(write fdatasync fsync rename sendto)) {
         my ($call, $n) = @$step;
-        my $r = Cdc->run(server => $pg, db => 'shop', args => args('stepped', 'plain', '-f', $file),
+        my $r = Cdc->run(server => $pg, db => 'shop', args => args('stepped', 'plain', '--transport', 'stream', '-f', $file),
             env => { ASAN_OPTIONS => 'detect_leaks=0:exitcode=99' },
             wrap => [$strace, '-qq', '-o', '/dev/null', '-e', "trace=$call", '-e', "inject=$call:signal=KILL:when=$n"]);
         if   (defined $r->signal && $r->signal == 9) { $steps++ }

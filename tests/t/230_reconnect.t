@@ -9,7 +9,7 @@ CdcTest::Workload::create($pg, 'shop');
 my $dir = scratch();
 
 sub args ($name, @more) {
-    return [-S => $name, '-m' => 'never', '-e' => 'plain', '--retry-delay' => '0.1', '--state' => "$dir/$name.json", @more];
+    return [-S => $name, '-m' => 'never', '-e' => 'plain', '--retry-delay' => '0.1', '--transport' => 'stream', '--state' => "$dir/$name.json", @more];
 }
 
 sub start ($name, @more) { return Cdc->start(server => $pg, db => 'shop', args => args($name, @more)) }

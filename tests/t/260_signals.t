@@ -14,7 +14,7 @@ sub start ($name, $stdout, @more) {
     return Cdc->start(server => $pg, db => 'shop', stdout => $stdout, args => args($name, @more));
 }
 sub run ($name, $stdout, @more) { return start($name, $stdout, -E => 'now', @more)->wait }
-sub streaming ($c) { $c->wait_stderr(qr/streaming from/); return $c }
+sub streaming ($c) { $c->wait_stderr(qr/streaming from|reading through SQL from/); return $c }
 sub saved ($name) { return JSON::PP->new->decode(slurp("$dir/$name.json")) }
 
 my $last_id = 0;
@@ -90,7 +90,7 @@ for my $signal (qw(INT TERM)) {
     # Bytes that nobody takes out of the pipe keep it waiting; without a state it has nothing to lose.
     insert(20_000);
     my $c = start('s', 'pipe', -E => 'now');
-    wait_until(sub { $c->stderr =~ /streaming from/ }, 10, 'the stream');
+    wait_until(sub { $c->stderr =~ /streaming from|reading through SQL from/ }, 10, 'the stream');
     sleep 0.5;
     my $c2 = streaming(start('file', 'pipe'));
     ok($c2->kill('INT') && $c2->kill('INT'), 'two signals');
@@ -113,7 +113,7 @@ for my $signal (qw(INT TERM)) {
 {
     insert();
     my $c = start('s', 'pipe', -E => 'now');
-    $c->wait_stderr(qr/streaming from/);
+    $c->wait_stderr(qr/streaming from|reading through SQL from/);
     sleep 0.5;
     ok($c->running, 'the end is reached, the reader is not');
     my $began = time;

@@ -230,7 +230,7 @@ sub ids (@bytes) {
 # Nobody reads the pipes but a little now and then, so all of them stand within the transaction.
 slots('cut_');
 insert(9000, 300);
-my %c = map { $_ => start($_, "cut_$_", '-v', '-E', 'now') } @plugins;
+my %c = map { $_ => start($_, "cut_$_", '-v', '-E', 'now', '--transport', 'stream') } @plugins;
 for my $plugin (@plugins) {
     my @first = $c{$plugin}->read_lines(10);
     like($first[9], qr/"seq":10,/, "$plugin, cut: the transaction has begun to come");
@@ -424,8 +424,8 @@ SKIP: {
     }
     is(scalar(@commits), 5, 'the backlog is of five transactions');
     bounded('-E at a commit', \%all, '1..304', '', -E => $commits[2]);
-    bounded('-E before a commit', \%tells_lsn, '', '1..3', -E => lsn_text(lsn_num($commits[0]) - 1));
-    bounded('-E in the middle of a transaction', \%tells_lsn, '1..4', '1..304', -E => $rows[150]);
+    bounded('-E before a commit', \%tells_lsn, '', '1..3', '--transport=stream', -E => lsn_text(lsn_num($commits[0]) - 1));
+    bounded('-E in the middle of a transaction', \%tells_lsn, '1..4', '1..304', '--transport=stream', -E => $rows[150]);
     bounded('-E at the time of a commit', \%tells_time, '1..304', '1..307', -E => $times[2]);
     (my $earlier = $times[2]) =~ s/\.(\d+)Z\z/sprintf '.%06dZ', substr("${1}000000", 0, 6) - 1/e;
     bounded('-E a microsecond before', \%tells_time, '1..4', '1..304', -E => $earlier) unless $times[2] =~ /:\d\dZ|\.0+Z/;

@@ -32,7 +32,7 @@ my @others = (@dresses, grep { !/pgoutput|wal2json/ } @libraries);
 my %library = map { $_ => /^wal2json/ ? 'wal2json' : $_ } @others, 'pgoutput';
 my $any = $libraries[1];    # of those for which one is enough
 
-sub run_in ($db, $slot, @more) { return Cdc->run(server => $pg, db => $db, args => [-S => $slot, '-m' => 'never', '-E' => 'now', @more]) }
+sub run_in ($db, $slot, @more) { return Cdc->run(server => $pg, db => $db, args => [-S => $slot, '-m' => 'never', '-E' => 'now', '--transport' => 'stream', @more]) }
 sub run ($slot, @more) { return run_in('shop', $slot, @more) }
 sub state_of ($slot) { return ('--state', "$dir/$slot.json") }
 sub saved ($slot) { return JSON::PP->new->decode(slurp("$dir/$slot.json")) }

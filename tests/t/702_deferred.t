@@ -327,7 +327,7 @@ for my $how ('-f', '>>') {
     is(ids(slurp($file)), $start + 1 . "..$last_id", "$how: the next run appends");
     # killed, it leaves more than was acknowledged
     insert(20_000, 100);
-    my $c = start($name, @run);
+    my $c = start($name, @run, '--transport=stream');    # which takes its time
     wait_until(sub { -s $file > 100_000 }, 20, 'output');
     ok($c->kill('KILL'), "$how: killed");
     $c->wait;

@@ -171,7 +171,8 @@ $pg->create_db('shop');
 $pg->sql('shop', 'CREATE TABLE t (id int PRIMARY KEY, name text)');
 my $dir = scratch();
 my $state = "$dir/s.json";
-my @args = ('-S' => 's', '-m' => 'never', '-e' => 'plain', '-E' => 'now', '--state' => $state, '--retry-delay' => '0.05');
+my @args = ('-S' => 's', '-m' => 'never', '-e' => 'plain', '-E' => 'now', '--transport' => 'stream', '--state' => $state,
+    '--retry-delay' => '0.05');
 Cdc->run(server => $pg, db => 'shop', args => \@args)->exited(0, 'a slot');
 $pg->sql('shop', q(INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 3) g));
 my ($before, $confirmed) = (slurp($state), $pg->slot('s')->{confirmed_flush_lsn});

@@ -151,7 +151,7 @@ refuses($first, 'live', 3, qr/the server is on timeline 1, but the position is o
     insert($second, 7);
     my $r = Cdc->run(args => ['-d', $hosts, @{ args('live', -E => 'now') }]);
     $r->exited(0, 'among several hosts: the new one is found');
-    like($r->err, qr/on timeline 1.*trying the next host.*streaming from/s, 'and that is said');
+    like($r->err, qr/on timeline 1.*trying the next host.*reading through SQL/s, 'and that is said');
     is(join(' ', grep { $_ < 1000 || $_ > 900_000 } ids('live')), '1 2 3 4 5 7', 'and the old one gives nothing');
     $first->stop;
 }
@@ -165,7 +165,7 @@ refuses($first, 'live', 3, qr/the server is on timeline 1, but the position is o
     my $hosts = "host=127.0.0.1,127.0.0.1 port=$port," . $second->port . ' user=postgres dbname=shop connect_timeout=2';
     my $r = Cdc->run(args => ['-d', $hosts, @{ args('live', -E => 'now') }]);
     $r->exited(0, 'behind a silent host: goes on');
-    like($r->err, qr/could not connect: no answer within 2 seconds from "127.0.0.1", port $port\b.*streaming from/s, 'behind a silent host: says so');
+    like($r->err, qr/could not connect: no answer within 2 seconds from "127.0.0.1", port $port\b.*reading through SQL/s, 'behind a silent host: says so');
 }
 
 # ---- the history of timelines ----
