@@ -171,6 +171,8 @@ static void end_piece(struct backlog *b, lsn_t upto)
         b->given = b->asked = r->at;
         b->looked = false;
         b->next_look = now;
+        if (b->nreaders == READERS) /* a copy that is not used would hold back WAL */
+            b->giving = !b->giving;
         if (r->at < upto || b->with.stays) /* the server had not flushed more by then */
             b->next_look += rest > LOOK_USEC ? rest : LOOK_USEC;
         if (b->end > b->asked)
@@ -245,7 +247,7 @@ static enum stream_step go_on(struct stream *s, enum outcome *outcome)
     }
     if (b->asked < b->end && is_pinned(b)) {
         log_verbose("not reading through SQL: with each piece the server would decode the WAL from "
-                    LSN_FMT " on again, as a transaction has been running since",
+                    LSN_FMT " on again, as the slot has no later point to begin at",
                     LSN_ARGS(restart_of(b)));
         s->unfit = true;
         return STREAM_OVER;

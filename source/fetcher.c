@@ -38,21 +38,11 @@ static void drop_step(struct fetcher *r)
 }
 
 /* A server that computes and has nothing to send would not notice that nobody waits for it. */
-static void ask_to_stop(struct fetcher *r)
-{
-    PGcancel *handle = PQgetCancel(r->conn);
-    char message[256];
-
-    if (!handle || !PQcancel(handle, message, sizeof message))
-        log_verbose("could not cancel a statement");
-    PQfreeCancel(handle);
-}
-
 void fetcher_close(struct fetcher *r)
 {
     drop_step(r);
     if (r->conn && r->busy && PQstatus(r->conn) == CONNECTION_OK)
-        ask_to_stop(r);
+        connection_cancel(r->conn);
     PQfinish(r->conn);
     *r = (struct fetcher){0};
 }
@@ -166,7 +156,7 @@ void fetcher_cancel(struct fetcher *r)
 
     if (!r->busy)
         return;
-    ask_to_stop(r);
+    connection_cancel(r->conn);
     drop_step(r);
     while (PQgetCopyData(r->conn, &line, 0) > 0)
         PQfreemem(line);

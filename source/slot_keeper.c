@@ -52,7 +52,10 @@ bool slot_keeper_ask(struct slot_keeper *k, bool look)
 {
     bool moves = k->goal > k->told && clock_ticks() >= k->next;
 
-    return k->busy || !(moves || look) || send(k, moves ? k->goal : 0);
+    if (k->busy || !(moves || look))
+        return true;
+    k->moves = moves;
+    return send(k, moves ? k->goal : 0);
 }
 
 bool slot_keeper_receive(struct slot_keeper *k)
@@ -86,7 +89,7 @@ static enum slot_keeper_step heed(struct slot_keeper *k, const PGresult *result)
     moved = result_lsn(result, 0, "moved");
     if (moved)
         k->told = moved;
-    if (k->goal > 0)
+    if (k->moves)
         k->next = now + (rest > SELDOM_USEC ? rest : SELDOM_USEC);
     return SLOT_KEEPER_ANSWERED;
 }

@@ -14,7 +14,8 @@ struct slot_keeper {
     struct connector *connector; /* borrowed, like the name */
     const char *slot;
     PGconn *conn;      /* owned; NULL until it is needed */
-    bool busy;         /* a question is on its way */
+    bool busy;         /* a question is on its way, */
+    bool moves;        /* one that moves the slot */
     lsn_t told;        /* where the slot is, as it was last seen */
     lsn_t goal;        /* where it is to be; never moved back */
     usec_t asked_at;   /* ticks of the last question */
