@@ -1,5 +1,6 @@
 #include "base/buf.h"
 
+#include <endian.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,28 +67,50 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     b->len += (size_t)n;
 }
 
+/*
+ * The digits of a number below 10^8, as eight bytes with the first digit lowest: halves, quarters
+ * and single digits are parted side by side in one register.  The products stay exact within the
+ * ranges of their parts.
+ */
+static uint64_t eight_digits(uint32_t n)
+{
+    uint64_t parts = n / 10000 | (uint64_t)(n % 10000) << 32;
+    uint64_t upper = parts * 10486 >> 20 & UINT64_C(0x0000007f0000007f);
+
+    parts = upper | (parts - 100 * upper) << 16;
+    upper = parts * 103 >> 10 & UINT64_C(0x000f000f000f000f);
+    return upper | (parts - 10 * upper) << 8;
+}
+
+static char *put_eight(char *p, uint64_t digits)
+{
+    digits = htole64(digits + UINT64_C(0x3030303030303030));
+    memcpy(p, &digits, sizeof digits);
+    return p + sizeof digits;
+}
+
+/* Without the zeros in front, but for the last one. */
+static char *put_first(char *p, uint32_t n)
+{
+    uint64_t digits = eight_digits(n);
+    unsigned zeros = n ? (unsigned)__builtin_ctzll(digits) / 8 : 7;
+
+    digits = htole64((digits + UINT64_C(0x3030303030303030)) >> 8 * zeros);
+    memcpy(p, &digits, sizeof digits);
+    return p + (sizeof digits - zeros);
+}
+
 char *put_u64(char *p, uint64_t n)
 {
-    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-                                "25262728293031323334353637383940414243444546474849"
-                                "50515253545556575859606162636465666768697071727374"
-                                "75767778798081828384858687888990919293949596979899";
-    char digits[20];
-    size_t i = sizeof digits;
+    const uint32_t unit = 100000000;
 
-    while (n >= 100) {
-        i -= 2;
-        memcpy(digits + i, pairs + 2 * (n % 100), 2);
-        n /= 100;
-    }
-    if (n >= 10) {
-        i -= 2;
-        memcpy(digits + i, pairs + 2 * n, 2);
-    } else {
-        digits[--i] = (char)('0' + n);
-    }
-    memcpy(p, digits + i, sizeof digits - i);
-    return p + (sizeof digits - i);
+    if (n < unit)
+        return put_first(p, (uint32_t)n);
+    if (n < (uint64_t)unit * unit)
+        return put_eight(put_first(p, (uint32_t)(n / unit)), eight_digits((uint32_t)(n % unit)));
+    p = put_first(p, (uint32_t)(n / unit / unit));
+    p = put_eight(p, eight_digits((uint32_t)(n / unit % unit)));
+    return put_eight(p, eight_digits((uint32_t)(n % unit)));
 }
 
 void buf_add_u64(struct buf *b, uint64_t n)

@@ -70,11 +70,57 @@ static inline void buf_add_char(struct buf *b, char c)
     b->len++;
 }
 
+/*
+ * Copies in blocks, for pieces of a few blocks that come with every row: the call of memcpy() would
+ * cost more than the copy.  Up to BUF_BLOCK - 1 bytes behind the source are read and as many behind
+ * the copy are overwritten, so both need room for them; buf_pad() makes it.
+ */
+enum { BUF_BLOCK = 16 };
+
+static inline char *put_blocks(char *p, const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i += BUF_BLOCK)
+        memcpy(p + i, bytes + i, BUF_BLOCK);
+    return p + n;
+}
+
+/* What is in b can be a source of put_blocks(), up to the next change of it. */
+static inline void buf_pad(struct buf *b)
+{
+    memset(buf_reserve(b, BUF_BLOCK), 0, BUF_BLOCK);
+}
+
+/* Copies n bytes that are few: the last of them twice, rather than one by one. */
+static inline char *put_few(char *p, const char *bytes, size_t n)
+{
+    if (n > 16) {
+        memcpy(p, bytes, n);
+    } else if (n >= 8) {
+        uint64_t first, last;
+
+        memcpy(&first, bytes, sizeof first);
+        memcpy(&last, bytes + (n - sizeof last), sizeof last);
+        memcpy(p, &first, sizeof first);
+        memcpy(p + (n - sizeof last), &last, sizeof last);
+    } else if (n >= 4) {
+        uint32_t first, last;
+
+        memcpy(&first, bytes, sizeof first);
+        memcpy(&last, bytes + (n - sizeof last), sizeof last);
+        memcpy(p, &first, sizeof first);
+        memcpy(p + (n - sizeof last), &last, sizeof last);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            p[i] = bytes[i];
+    }
+    return p + n;
+}
+
 /* Appends n in decimal. */
 void buf_add_u64(struct buf *b, uint64_t n);
 void buf_add_i64(struct buf *b, int64_t n);
 
-/* Writes n in decimal at p (20 bytes of room are enough); returns the end. */
+/* Writes n in decimal at p, where there must be room for 20 bytes; returns the end. */
 char *put_u64(char *p, uint64_t n);
 
 #endif

@@ -53,7 +53,7 @@ static void add_finite(struct buf *b, const struct numeric *n)
 {
     int first = n->weight > 0 ? n->weight : 0;
     int scale = n->scale;
-    char *p = buf_reserve(b, ((size_t)first + 1) * GROUP + (size_t)scale + GROUP + 2);
+    char *p = buf_reserve(b, ((size_t)first + 1) * GROUP + (size_t)scale + 24);
 
     if (n->sign == SIGN_NEGATIVE)
         *p++ = '-';

@@ -68,7 +68,7 @@ static bool leave_out_message(struct pipeline *p, lsn_t lsn, enum outcome *outco
     struct dead_letters *dead = &p->delivery->dead;
     struct transaction *t = &p->decoder->transaction;
 
-    if (!dead_letters_heed(dead, *outcome))
+    if (!dead->path || !dead_letters_heed(dead, *outcome))
         return false;
     if (!p->decoder->in_change) {
         dead_letters_give_up(dead);
@@ -150,8 +150,6 @@ static enum outcome tell_schema(struct pipeline *p, struct told *told, const str
     enum outcome outcome;
     bool first;
 
-    if (!p->o->schema_events)
-        return OUTCOME_OK;
     version = told_version(told, r);
     if (*version == r->version)
         return OUTCOME_OK;
@@ -176,7 +174,7 @@ static enum outcome emit(struct pipeline *p, const struct transaction *t, struct
         return OUTCOME_OK;
     p->last_change = p->ticks;
     outcome = announce(p, t);
-    if (outcome == OUTCOME_OK)
+    if (outcome == OUTCOME_OK && p->o->schema_events)
         outcome = tell_schema(p, &p->stream_told, t, c->relation, c->lsn);
     if (outcome != OUTCOME_OK)
         return outcome;
@@ -815,8 +813,10 @@ enum outcome pipeline_row(struct pipeline *p, const struct relation *r, const st
                           enum row_mark mark, usec_t ticks)
 {
     struct output *out;
-    enum outcome outcome = tell_schema(p, &p->rows_told, NULL, r, p->rows_lsn);
+    enum outcome outcome = OUTCOME_OK;
 
+    if (p->o->schema_events)
+        outcome = tell_schema(p, &p->rows_told, NULL, r, p->rows_lsn);
     if (outcome != OUTCOME_OK)
         return outcome;
     p->last_change = ticks;

@@ -183,30 +183,36 @@ static bool decode_relation(struct decoder *d, struct reader *r, struct event *e
  */
 static const char *read_tuple(struct reader *r, const struct relation *relation, struct value *row)
 {
+    static const char too_short[] = "the message is too short";
     uint16_t n = read_u16(r);
+    const char *p = r->p;
 
     if (r->failed || n != relation->ncolumns)
         return "the row does not have the relation's columns";
-    for (int i = 0; i < n; i++) {
-        struct value *v = &row[i];
-        uint8_t kind = read_u8(r);
+    for (struct value *v = row; v < row + n; v++) {
+        uint32_t len;
+        char kind;
 
-        v->len = 0;
-        v->data = NULL;
+        if (p == r->end)
+            return too_short;
+        kind = *p++;
         if (kind == 't' || kind == 'b') {
-            v->kind = kind == 't' ? VALUE_TEXT : VALUE_BINARY;
-            v->len = read_u32(r);
-            v->data = read_bytes(r, v->len);
-            if (!v->data)
+            if (r->end - p < (ptrdiff_t)sizeof len)
+                return too_short;
+            memcpy(&len, p, sizeof len);
+            len = be32toh(len);
+            p += sizeof len;
+            if (len > (size_t)(r->end - p))
                 return "a value is longer than the message";
-        } else if (kind == 'n') {
-            v->kind = VALUE_NULL;
-        } else if (kind == 'u') {
-            v->kind = VALUE_UNCHANGED;
+            *v = (struct value){p, len, kind == 't' ? VALUE_TEXT : VALUE_BINARY};
+            p += len;
+        } else if (kind == 'n' || kind == 'u') {
+            *v = (struct value){NULL, 0, kind == 'n' ? VALUE_NULL : VALUE_UNCHANGED};
         } else {
-            return r->failed ? "the message is too short" : "unknown kind of value";
+            return "unknown kind of value";
         }
     }
+    r->p = p;
     return NULL;
 }
 

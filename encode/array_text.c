@@ -36,24 +36,31 @@ bool array_text_skip_bounds(struct array_text *t, int dimensions)
 }
 
 /* What an element must be quoted for, apart from the delimiter. */
-static bool needs_quotes(char c)
+static inline bool needs_quotes(char c)
 {
-    return c == '{' || c == '}' || c == '"' || c == '\\' || c == ' ' || (c >= '\t' && c <= '\r');
+    static const bool needs[256] = {
+        ['{'] = true,  ['}'] = true,  ['"'] = true,  ['\\'] = true, [' '] = true,
+        ['\t'] = true, ['\n'] = true, ['\v'] = true, ['\f'] = true, ['\r'] = true,
+    };
+
+    return needs[(unsigned char)c];
 }
 
 bool array_text_element(struct array_text *t, struct array_element *e)
 {
-    const char *start = t->s;
+    const char *start = t->s, *s = start, *end = t->end;
+    char delimiter = t->delimiter;
     size_t len;
 
     e->null = false;
-    if (t->s < t->end && *t->s == '"') {
-        t->s = quoted_read(t->s, t->end, &e->text);
+    if (s < end && *s == '"') {
+        t->s = quoted_read(s, end, &e->text);
         return t->s != NULL;
     }
-    while (t->s < t->end && *t->s != t->delimiter && !needs_quotes(*t->s))
-        t->s++;
-    len = (size_t)(t->s - start);
+    while (s < end && *s != delimiter && !needs_quotes(*s))
+        s++;
+    t->s = s;
+    len = (size_t)(s - start);
     e->text = (struct quoted){.data = start, .len = len};
     e->null = len == 4 && strncasecmp(start, "NULL", 4) == 0;
     return len > 0;

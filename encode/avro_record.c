@@ -66,7 +66,7 @@ static bool add_row(struct encoder *e, const struct layout *l, const struct valu
     *unsent = 0;
     for (const struct layout_column *c = l->columns; c < l->columns + l->ncolumns; c++) {
         const struct value *v = &row[c->index];
-        struct slice text;
+        struct slice text = {v->data, v->len};
 
         if (part == ROW_KEY && !c->key)
             continue;
@@ -75,7 +75,7 @@ static bool add_row(struct encoder *e, const struct layout *l, const struct valu
             avro_add_null(b);
             continue;
         }
-        if (!layout_text(l, c, v, &e->x.scratch, lsn, &text))
+        if (v->kind == VALUE_BINARY && !layout_text(l, c, v, &e->x.scratch, lsn, &text))
             return false;
         if (!avro_add_in_union(b, text.data, text.len, &c->rule))
             return refuse(l, c, text, lsn);

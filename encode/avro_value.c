@@ -23,8 +23,13 @@ enum { INT2_OID = 21, INT4_OID = 23, FLOAT4_OID = 700 };
 void avro_set_long(struct buf *b, size_t at, int64_t n)
 {
     char number[10];
-    size_t more = (size_t)(avro_put_long(number, n) - number) - 1;
+    size_t more;
 
+    if (n >= 0 && n < 64) {
+        b->data[at] = (char)(n << 1);
+        return;
+    }
+    more = (size_t)(avro_put_long(number, n) - number) - 1;
     if (more > 0) {
         buf_reserve(b, more);
         memmove(b->data + at + 1 + more, b->data + at + 1, b->len - at - 1);
@@ -35,7 +40,9 @@ void avro_set_long(struct buf *b, size_t at, int64_t n)
 
 bool avro_add_string(struct buf *b, const char *text, size_t len)
 {
-    avro_add_bytes(b, text, len);
+    char *p = avro_put_long(buf_reserve(b, len + 10), (int64_t)len);
+
+    buf_written(b, put_few(p, text, len));
     return scan_is_utf8(text, len);
 }
 

@@ -88,19 +88,19 @@ static void add_start(struct encoder *e, const struct change *c, const char *wha
 
 /* ---- flink ---- */
 
+/* The value's cell and the comma behind it. */
 static bool add_value(struct encoder *e, const struct layout *l, const struct layout_column *c,
                       const struct value *v, lsn_t lsn, struct buf *b)
 {
-    struct slice text;
+    struct slice text = {v->data, v->len};
 
-    if (v->kind != VALUE_TEXT && v->kind != VALUE_BINARY)
+    if (v->kind != VALUE_TEXT && v->kind != VALUE_BINARY) {
+        buf_add_char(b, ',');
         return true;
-    if (!layout_text(l, c, v, &e->x.scratch, lsn, &text))
+    }
+    if (v->kind == VALUE_BINARY && !layout_text(l, c, v, &e->x.scratch, lsn, &text))
         return false;
-    if (!scan_is_utf8(text.data, text.len))
-        return layout_not_utf8(l, c, lsn);
-    csv_add_cell(b, text.data, text.len);
-    return true;
+    return csv_add_text(b, text.data, text.len) || layout_not_utf8(l, c, lsn);
 }
 
 /* One element of a text[]: in quotes, which is never wrong. */
@@ -144,7 +144,6 @@ static bool add_columns(struct encoder *e, const struct layout *l, const struct 
         unchanged |= v->kind == VALUE_UNCHANGED || v->kind == VALUE_LOST;
         if (!add_value(e, l, c, v, lsn, b))
             return false;
-        buf_add_char(b, ',');
     }
     if (unchanged)
         add_unchanged(e, l, row, b);

@@ -20,10 +20,30 @@ static inline void csv_add_quoted(struct buf *b, const char *text, size_t len)
 /* In quotes where that has to be: an empty text, unlike NULL, is "". */
 static inline void csv_add_cell(struct buf *b, const char *text, size_t len)
 {
-    if (len == 0 || scan_has_csv_mark(text, len))
+    unsigned found = scan_copy_cell(buf_reserve(b, len), text, len);
+
+    if (len == 0 || (found & SCAN_CSV_MARK))
         csv_add_quoted(b, text, len);
     else
-        buf_add(b, text, len);
+        b->len += len;
+}
+
+/* The same and a comma behind it; false where the text is not valid UTF-8. */
+static inline bool csv_add_text(struct buf *b, const char *text, size_t len)
+{
+    char *p = buf_reserve(b, len + 1);
+    unsigned found = scan_copy_cell(p, text, len);
+
+    if ((found & SCAN_NON_ASCII) && !scan_is_utf8(text, len))
+        return false;
+    if (len == 0 || (found & SCAN_CSV_MARK)) {
+        csv_add_quoted(b, text, len);
+        buf_add_char(b, ',');
+    } else {
+        p[len] = ',';
+        b->len += len + 1;
+    }
+    return true;
 }
 
 #endif

@@ -78,17 +78,29 @@ static bool copy_year(struct walk *w, bool before_christ)
     return true;
 }
 
+/* Copies n bytes that have been looked at. */
+static bool copy_known(struct walk *w, size_t n)
+{
+    memcpy(w->p, w->s, n);
+    w->p += n;
+    w->s += n;
+    return true;
+}
+
 static bool copy_date(struct walk *w, bool before_christ)
 {
+    if (w->end - w->s >= 10 && !before_christ && scan_has_form(w->s, "0000-00-") &&
+        scan_is_digit(w->s[8]) && scan_is_digit(w->s[9]))
+        return copy_known(w, 10);
     return copy_year(w, before_christ) && copy_separator(w, '-', '-') && copy_two_digits(w) &&
            copy_separator(w, '-', '-') && copy_two_digits(w);
 }
 
 static bool copy_time(struct walk *w)
 {
-    if (!copy_two_digits(w) || !copy_separator(w, ':', ':') || !copy_two_digits(w) ||
-        !copy_separator(w, ':', ':') || !copy_two_digits(w))
+    if (w->end - w->s < 8 || !scan_has_form(w->s, "00:00:00"))
         return false;
+    copy_known(w, 8);
     return !copy_separator(w, '.', '.') || copy_digits(w) > 0;
 }
 

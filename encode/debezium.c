@@ -9,7 +9,7 @@
  *   lsn
  *   \"]","ts_us":…,"ts_ns":…        middle: once per transaction
  *   ,"schema":…,"table":…,"txId":   layout->table: once per relation
- *   xid,"lsn":                      xid_lsn, part of tail: once per transaction
+ *   xid,"lsn":                      tail, up to xid_len: once per transaction
  *   lsn
  *   ,"xmin":null,"commit_lsn":…,"tx_seq":   rest of tail
  *   seq},"op":"c"
@@ -21,19 +21,22 @@
 #include "encode/envelope.h"
 #include "encode/value.h"
 
-static void add_time(struct buf *b, const char *before, int64_t n)
+/*
+ * A time in microseconds, with a unit of its own behind each of the names: the digits are the same,
+ * but for how many of them there are.
+ */
+static void add_times(struct buf *b, const char *usec_name, const char *nsec_name, usec_t when)
 {
-    buf_add_str(b, before);
-    buf_add_i64(b, n);
-}
+    size_t start, n;
 
-/* A time that the plugin does not tell is null. */
-static void add_commit_time(struct buf *b, const char *before, usec_t when, int64_t n)
-{
-    if (when)
-        add_time(b, before, n);
-    else
-        buf_printf(b, "%snull", before);
+    buf_add_str(b, usec_name);
+    start = b->len;
+    buf_add_i64(b, when);
+    n = b->len - start;
+    buf_add_str(b, nsec_name);
+    buf_reserve(b, n + 3);
+    buf_add(b, b->data + start, n);
+    buf_add(b, "000", 3);
 }
 
 static void set_clock(struct envelope_context *x)
@@ -41,20 +44,28 @@ static void set_clock(struct envelope_context *x)
     struct buf *b = &x->clock;
 
     b->len = 0;
-    add_time(b, ",\"ts_ms\":", x->now / 1000);
-    add_time(b, ",\"ts_us\":", x->now);
-    add_time(b, ",\"ts_ns\":", x->now);
-    buf_add_str(b, "000}");
+    buf_add_str(b, ",\"ts_ms\":");
+    buf_add_i64(b, x->now / 1000);
+    add_times(b, ",\"ts_us\":", ",\"ts_ns\":", x->now);
+    buf_add_char(b, '}');
+    buf_pad(b);
 }
 
-/* Up to where the event's LSN goes into `sequence`.  Zero is "none" and written as null. */
+/*
+ * Up to where the event's LSN goes into `sequence`.  A time that the plugin does not tell is null;
+ * so is an LSN of zero, which is "none".
+ */
 static void render_head(struct envelope_context *x, struct buf *b, usec_t when,
                         const char *snapshot, lsn_t previous)
 {
     buf_add_str(b, ",\"source\":{\"version\":\"" CDCDUMP_VERSION
                    "\",\"connector\":\"postgresql\",\"name\":");
     buf_add_buf(b, &x->server_name);
-    add_commit_time(b, ",\"ts_ms\":", when, when / 1000);
+    buf_add_str(b, ",\"ts_ms\":");
+    if (when)
+        buf_add_i64(b, when / 1000);
+    else
+        buf_add_str(b, "null");
     buf_add_str(b, ",\"snapshot\":\"");
     buf_add_str(b, snapshot);
     buf_add_str(b, "\",\"db\":");
@@ -71,17 +82,20 @@ static void render_head(struct envelope_context *x, struct buf *b, usec_t when,
 
 static void render_middle(struct buf *b, usec_t when)
 {
-    add_commit_time(b, "\\\"]\",\"ts_us\":", when, when);
-    add_commit_time(b, ",\"ts_ns\":", when, when);
     if (when)
-        buf_add_str(b, "000");
+        add_times(b, "\\\"]\",\"ts_us\":", ",\"ts_ns\":", when);
+    else
+        buf_add_str(b, "\\\"]\",\"ts_us\":null,\"ts_ns\":null");
 }
 
-/* tail holds two pieces; the first ends with the NUL. */
-static void render_tail(struct buf *b, const struct transaction *t)
+/* tail holds two pieces: the transaction's number, and what stands between lsn and tx_seq. */
+static void render_tail(struct envelope_context *x, const struct transaction *t)
 {
+    struct buf *b = &x->tail;
+
     buf_add_u64(b, t->xid);
-    buf_add(b, ",\"lsn\":", sizeof ",\"lsn\":");
+    buf_add_str(b, ",\"lsn\":");
+    x->xid_len = b->len;
     buf_add_str(b, ",\"xmin\":null,\"commit_lsn\":");
     if (t->commit_lsn)
         buf_add_u64(b, t->commit_lsn);
@@ -95,7 +109,9 @@ static void begin(struct envelope_context *x, const struct transaction *t)
     x->head.len = x->middle.len = x->tail.len = 0;
     render_head(x, &x->head, t->commit_time, "false", t->previous_commit);
     render_middle(&x->middle, t->commit_time);
-    render_tail(&x->tail, t);
+    render_tail(x, t);
+    buf_pad(&x->middle);
+    buf_pad(&x->tail);
     x->transaction_lsn = t->commit_lsn ? t->commit_lsn : t->end_lsn;
 }
 
@@ -112,34 +128,32 @@ static void describe(struct envelope_context *x, struct layout *l)
 {
     (void)x;
     add_table(&l->table, l->relation->schema, l->relation->name);
+    buf_pad(&l->table);
 }
 
-static char *put(char *p, const void *bytes, size_t n)
+/*
+ * The source block of an event within a transaction, and `more` bytes of room behind it; table is
+ * layout->table or the like, and padded as the other pieces are.
+ */
+static char *put_source(struct envelope_context *x, struct buf *b, const struct buf *table,
+                        lsn_t lsn, uint32_t seq, size_t more)
 {
-    memcpy(p, bytes, n);
-    return p + n;
-}
-
-/* The source block of an event within a transaction; table is layout->table or the like. */
-static void add_source(struct envelope_context *x, struct buf *b, const struct buf *table,
-                       lsn_t lsn, uint32_t seq)
-{
-    size_t xid_len = strlen(x->tail.data);
-    char digits[20] = "null"; /* where the plugin does not say */
-    size_t ndigits = lsn ? (size_t)(put_u64(digits, lsn) - digits) : strlen(digits);
+    char digits[20];
+    const char *text = lsn ? digits : "null"; /* where the plugin does not say */
+    size_t len = lsn ? (size_t)(put_u64(digits, lsn) - digits) : strlen("null");
     size_t quote = lsn ? 0 : strlen("\\\""); /* around it in `sequence` */
-    char *p = buf_reserve(b, x->head.len + x->middle.len + x->tail.len + table->len + 64);
+    char *p = buf_reserve(b, x->head.len + x->middle.len + x->tail.len + table->len + 80 + more);
 
-    p = put(p, x->head.data, x->head.len - quote);
-    p = put(p, digits, ndigits);
-    p = put(p, x->middle.data + quote, x->middle.len - quote);
-    p = put(p, table->data, table->len);
-    p = put(p, x->tail.data, xid_len);
-    p = put(p, digits, ndigits);
-    p = put(p, x->tail.data + xid_len + 1, x->tail.len - xid_len - 1);
+    memcpy(p, x->head.data, x->head.len - quote);
+    p = put_few(p + x->head.len - quote, text, len);
+    p = put_blocks(p, x->middle.data + quote, x->middle.len - quote);
+    p = put_blocks(p, table->data, table->len);
+    p = put_blocks(p, x->tail.data, x->xid_len);
+    p = put_few(p, text, len);
+    p = put_blocks(p, x->tail.data + x->xid_len, x->tail.len - x->xid_len);
     p = put_u64(p, seq);
     *p++ = '}';
-    buf_written(b, p);
+    return p;
 }
 
 static bool change(struct envelope_context *x, const struct transaction *t, const struct change *c,
@@ -148,6 +162,7 @@ static bool change(struct envelope_context *x, const struct transaction *t, cons
     static const char ops[] = {[OP_INSERT] = 'c', [OP_UPDATE] = 'u', [OP_DELETE] = 'd',
                                [OP_TRUNCATE] = 't'};
     char op[] = ",\"op\":\"?\"";
+    char *p;
 
     (void)t;
     (void)kind;
@@ -158,9 +173,9 @@ static bool change(struct envelope_context *x, const struct transaction *t, cons
     buf_add_str(b, ",\"after\":");
     if (!envelope_add_new(x, c, l, b))
         return false;
-    add_source(x, b, &l->table, c->lsn, c->seq);
-    buf_add(b, op, sizeof op - 1);
-    buf_add_buf(b, &x->clock);
+    p = put_source(x, b, &l->table, c->lsn, c->seq, sizeof op + x->clock.len + BUF_BLOCK);
+    memcpy(p, op, sizeof op - 1);
+    buf_written(b, put_blocks(p + sizeof op - 1, x->clock.data, x->clock.len));
     return true;
 }
 
@@ -223,7 +238,8 @@ static bool message(struct envelope_context *x, const struct transaction *t,
 
         buf_init(&table, 64);
         add_table(&table, "", "");
-        add_source(x, b, &table, m->lsn, m->seq);
+        buf_pad(&table);
+        buf_written(b, put_source(x, b, &table, m->lsn, m->seq, 0));
         buf_release(&table);
     } else {
         add_free_source(x, b, x->now, "false", "", "", m->lsn);
@@ -283,7 +299,11 @@ void debezium_transaction(struct envelope_context *x, const struct transaction *
         add_counts(x, b);
     else
         buf_add_str(b, ",\"event_count\":null,\"data_collections\":null");
-    add_commit_time(b, ",\"ts_ms\":", t->commit_time, t->commit_time / 1000);
+    buf_add_str(b, ",\"ts_ms\":");
+    if (t->commit_time)
+        buf_add_i64(b, t->commit_time / 1000);
+    else
+        buf_add_str(b, "null");
     if (t->gid) {
         buf_add_str(b, ",\"gid\":");
         json_add_name(b, t->gid);

@@ -1,5 +1,6 @@
 #include "encode/decimal.h"
 
+#include <endian.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -177,26 +178,45 @@ bool decimal_scale(const char *text, size_t len, int *scale)
     return true;
 }
 
-/* The same where the digits fit into 64 bits with a sign, as nearly always. */
-static void add_small(struct buf *b, const struct number *number, size_t places)
+/*
+ * The scaled number where it has so few digits that it fits into 64 bits with a sign, as nearly
+ * always; false where it has more, or is not written in the usual way.
+ */
+static bool read_small(const char *text, size_t len, int scale, int64_t *n)
 {
-    uint64_t n = 0, magnitude;
-    size_t nbytes, i;
-    char *p;
+    size_t negative = len > 0 && *text == '-', digits = len - negative, point = len;
+    size_t places, missing = scale > 0 ? (size_t)scale : 0;
+    uint64_t magnitude = 0;
 
-    for (i = 0; i < number->integer_len; i++)
-        n = n * 10 + (uint64_t)(number->integer[i] - '0');
-    for (i = 0; i < number->fraction_len; i++)
-        n = n * 10 + (uint64_t)(number->fraction[i] - '0');
-    for (; i < places; i++)
-        n *= 10;
-    n = number->negative ? 0 - n : n;
-    magnitude = n >> 63 ? ~n : n;
-    nbytes = magnitude ? (size_t)(64 - __builtin_clzll(magnitude)) / 8 + 1 : 1;
-    p = buf_reserve(b, nbytes);
-    for (i = nbytes; i-- > 0;)
-        *p++ = (char)(unsigned char)(n >> i * 8);
-    buf_written(b, p);
+    if (digits == 0 || digits > CHUNK || text[negative] == '.' || text[len - 1] == '.')
+        return false;
+    for (size_t i = negative; i < len; i++) {
+        if (scan_is_digit(text[i]))
+            magnitude = magnitude * 10 + (uint64_t)(text[i] - '0');
+        else if (text[i] == '.' && point == len)
+            point = i;
+        else
+            return false;
+    }
+    places = point < len ? len - point - 1 : 0;
+    if (scale < 0 || places > missing || digits + missing - places > CHUNK - 1)
+        return false;
+    for (missing -= places; missing > 0; missing--)
+        magnitude *= 10;
+    *n = (int64_t)(negative ? 0 - magnitude : magnitude);
+    return true;
+}
+
+/* The highest bit has to say the sign. */
+static void add_word(struct buf *b, int64_t n)
+{
+    uint64_t magnitude = (uint64_t)(n < 0 ? ~n : n);
+    size_t nbytes = magnitude ? (size_t)(64 - __builtin_clzll(magnitude)) / 8 + 1 : 1;
+    uint64_t word = htobe64((uint64_t)n << (64 - 8 * nbytes));
+    char *p = buf_reserve(b, sizeof word);
+
+    memcpy(p, &word, sizeof word);
+    buf_written(b, p + nbytes);
 }
 
 bool decimal_add(struct buf *b, const char *text, size_t len, int scale)
@@ -205,14 +225,15 @@ bool decimal_add(struct buf *b, const char *text, size_t len, int scale)
     struct big a = {small, 0};
     struct number number;
     size_t ndigits, nwords;
+    int64_t n;
 
+    if (read_small(text, len, scale, &n)) {
+        add_word(b, n);
+        return true;
+    }
     if (!read_number(text, len, &number) || !fit(&number, scale))
         return false;
     ndigits = number.integer_len + (scale > 0 ? (size_t)scale : 0);
-    if (ndigits < CHUNK) {
-        add_small(b, &number, scale > 0 ? (size_t)scale : 0);
-        return true;
-    }
     nwords = ndigits / CHUNK + 1;
     if (nwords > SMALL)
         a.words = xcalloc(nwords, sizeof *a.words);

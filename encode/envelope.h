@@ -31,6 +31,7 @@ struct envelope_context {
     struct buf head;   /* of the transaction */
     struct buf middle; /* of the transaction */
     struct buf tail;   /* of the transaction */
+    size_t xid_len;    /* of what is in tail, up to where the event's LSN goes */
 };
 
 struct envelope {

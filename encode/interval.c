@@ -120,46 +120,50 @@ static bool add_clock(struct walk *w, const struct number *hours)
     return w->s == w->end;
 }
 
-static const struct unit {
-    const char *name;
-    size_t len;
-    char designator;
-} units[] = {{" year", 5, 'Y'}, {" mon", 4, 'M'}, {" day", 4, 'D'}};
-
-#define NUNITS (sizeof units / sizeof units[0])
-
-/* Takes the unit behind a number, one that comes after those already seen; NULL when none does. */
-static const struct unit *take_unit(struct walk *w, size_t *seen)
+static bool take_word(struct walk *w, const char *word, size_t len)
 {
-    while (*seen < NUNITS) {
-        const struct unit *unit = &units[(*seen)++];
+    if ((size_t)(w->end - w->s) < len || memcmp(w->s, word, len) != 0)
+        return false;
+    w->s += len;
+    return true;
+}
 
-        if ((size_t)(w->end - w->s) >= unit->len && memcmp(w->s, unit->name, unit->len) == 0) {
-            w->s += unit->len;
-            if (w->s < w->end && *w->s == 's')
-                w->s++;
-            return unit;
-        }
+/* The designator of the unit behind a number; units come in order, each once.  NUL for none. */
+static char take_unit(struct walk *w, int *seen)
+{
+    char designator = '\0';
+
+    if (*seen < 1 && take_word(w, " year", 5)) {
+        *seen = 1;
+        designator = 'Y';
+    } else if (*seen < 2 && take_word(w, " mon", 4)) {
+        *seen = 2;
+        designator = 'M';
+    } else if (*seen < 3 && take_word(w, " day", 4)) {
+        *seen = 3;
+        designator = 'D';
     }
-    return NULL;
+    if (designator && w->s < w->end && *w->s == 's')
+        w->s++;
+    return designator;
 }
 
 static bool add_parts(struct walk *w)
 {
-    size_t seen = 0;
+    int seen = 0;
 
     for (;;) {
         struct number number;
-        const struct unit *unit;
+        char designator;
 
         if (!take_number(w, &number))
             return false;
         if (w->s < w->end && *w->s == ':')
             return add_clock(w, &number);
-        unit = take_unit(w, &seen);
-        if (!unit)
+        designator = take_unit(w, &seen);
+        if (!designator)
             return false;
-        put_part(w, number, unit->designator);
+        put_part(w, number, designator);
         if (w->s == w->end)
             return true;
         if (*w->s++ != ' ')

@@ -67,17 +67,25 @@ bool json_add_string_body(struct buf *b, const char *text, size_t len)
     return p != NULL;
 }
 
+char *json_put_string(struct buf *b, char *p, const char *text, size_t len)
+{
+    size_t clean = scan_copy_clean(p + 1, text, len);
+
+    *p++ = '"';
+    p = clean == len ? p + len : put_body(b, p + clean, text + clean, len - clean);
+    if (!p)
+        return NULL;
+    *p = '"';
+    return p + 1;
+}
+
 bool json_add_string(struct buf *b, const char *text, size_t len)
 {
-    char *p = buf_reserve(b, len + 2);
+    char *p = json_put_string(b, buf_reserve(b, len + 2), text, len);
 
-    *p = '"';
-    p = put_body(b, p + 1, text, len);
-    if (!p)
-        return false;
-    *p = '"';
-    buf_written(b, p + 1);
-    return true;
+    if (p)
+        buf_written(b, p);
+    return p != NULL;
 }
 
 /* ---- base64 ---- */

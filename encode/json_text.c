@@ -2,63 +2,46 @@
 
 #include "encode/scan.h"
 
-/*
- * Where the copy is.  No token gets longer, so room for the text's length is room enough.  The
- * bit of a level says whether it is an object; the array is large and set as far as it is used.
- */
+/* Where the copy is.  No token gets longer, so room for the text's length is room enough. */
 struct walk {
     const char *s;
     const char *end;
     char *p;
+};
+
+/*
+ * The containers that are open.  The bit of a level says whether it is an object; the array is
+ * large and set as far as it is used.
+ */
+struct levels {
     size_t depth;
     uint64_t objects[JSON_TEXT_DEPTH_MAX / 64];
 };
 
-static bool push(struct walk *w, bool object)
+static bool push(struct levels *l, bool object)
 {
-    size_t level = w->depth;
+    size_t level = l->depth;
 
     if (level == JSON_TEXT_DEPTH_MAX)
         return false;
     if (level % 64 == 0)
-        w->objects[level / 64] = 0;
+        l->objects[level / 64] = 0;
     if (object)
-        w->objects[level / 64] |= UINT64_C(1) << level % 64;
+        l->objects[level / 64] |= UINT64_C(1) << level % 64;
     else
-        w->objects[level / 64] &= ~(UINT64_C(1) << level % 64);
-    w->depth++;
+        l->objects[level / 64] &= ~(UINT64_C(1) << level % 64);
+    l->depth++;
     return true;
 }
 
-static bool in_object(const struct walk *w)
+static bool in_object(const struct levels *l)
 {
-    size_t level = w->depth - 1;
+    size_t level = l->depth - 1;
 
-    return w->objects[level / 64] >> level % 64 & 1;
+    return l->objects[level / 64] >> level % 64 & 1;
 }
 
-/* Skips white space; returns the character behind it, or NUL, which starts no token, at the end. */
-static inline char peek(struct walk *w)
-{
-    for (; w->s < w->end; w->s++) {
-        char c = *w->s;
-
-        if (c != ' ' && c != '\n' && c != '\t' && c != '\r')
-            return c;
-    }
-    return '\0';
-}
-
-static inline void copy_char(struct walk *w)
-{
-    *w->p++ = *w->s++;
-}
-
-static void copy_bytes(struct walk *w, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        copy_char(w);
-}
+/* ---- tokens: all copy one, of the n bytes at s, and return its length, or 0 if it is none ---- */
 
 static bool is_hex_digit(char c)
 {
@@ -66,49 +49,44 @@ static bool is_hex_digit(char c)
 }
 
 /* At a backslash. */
-static bool copy_escape(struct walk *w)
+static size_t copy_escape(char *p, const char *s, size_t n)
 {
-    size_t left = (size_t)(w->end - w->s);
-    size_t n = left > 1 && w->s[1] == 'u' ? 6 : 2;
+    size_t length = n > 1 && s[1] == 'u' ? 6 : 2;
 
-    if (left < n)
-        return false;
-    if (n == 2 && (w->s[1] == '\0' || !strchr("\"\\/bfnrt", w->s[1])))
-        return false;
-    for (size_t i = 2; i < n; i++) {
-        if (!is_hex_digit(w->s[i]))
-            return false;
+    if (n < length)
+        return 0;
+    if (length == 2 && (s[1] == '\0' || !strchr("\"\\/bfnrt", s[1])))
+        return 0;
+    for (size_t i = 2; i < length; i++) {
+        if (!is_hex_digit(s[i]))
+            return 0;
     }
-    copy_bytes(w, n);
-    return true;
-}
-
-static bool copy_non_ascii(struct walk *w)
-{
-    size_t n = scan_copy_non_ascii(w->p, w->s, (size_t)(w->end - w->s));
-
-    w->p += n;
-    w->s += n;
-    return n > 0;
+    memcpy(p, s, length);
+    return length;
 }
 
 /* At the opening quote. */
-static bool copy_string(struct walk *w)
+static size_t copy_string(char *p, const char *s, size_t n)
 {
-    copy_char(w);
-    for (;;) {
-        size_t n = scan_copy_clean(w->p, w->s, (size_t)(w->end - w->s));
+    size_t i = 1;
 
-        w->p += n;
-        w->s += n;
-        if (w->s == w->end)
-            return false;
-        if (*w->s == '"') {
-            copy_char(w);
-            return true;
+    *p = '"';
+    for (;;) {
+        size_t more;
+
+        i += scan_copy_clean(p + i, s + i, n - i);
+        if (i == n)
+            return 0;
+        if (s[i] == '"') {
+            p[i] = '"';
+            return i + 1;
         }
-        if (*w->s == '\\' ? !copy_escape(w) : !copy_non_ascii(w))
-            return false; /* raw control characters are no non-ASCII characters either */
+        /* raw control characters are no non-ASCII characters either */
+        more = s[i] == '\\' ? copy_escape(p + i, s + i, n - i)
+                             : scan_copy_non_ascii(p + i, s + i, n - i);
+        if (more == 0)
+            return 0;
+        i += more;
     }
 }
 
@@ -146,75 +124,102 @@ const char *json_text_number_end(const char *s, const char *end)
     return s;
 }
 
-static bool copy_number(struct walk *w)
+static size_t copy_number(char *p, const char *s, size_t n)
 {
-    const char *behind = json_text_number_end(w->s, w->end);
+    const char *behind = json_text_number_end(s, s + n);
+    size_t length = behind ? (size_t)(behind - s) : 0;
 
-    if (behind)
-        copy_bytes(w, (size_t)(behind - w->s));
-    return behind != NULL;
+    put_few(p, s, length);
+    return length;
 }
 
-static bool copy_word(struct walk *w, const char *word, size_t n)
+static size_t copy_word(char *p, const char *s, size_t n, const char *word, size_t length)
 {
-    if ((size_t)(w->end - w->s) < n || memcmp(w->s, word, n) != 0)
-        return false;
-    copy_bytes(w, n);
-    return true;
+    if (n < length || memcmp(s, word, length) != 0)
+        return 0;
+    memcpy(p, word, length);
+    return length;
 }
 
-static bool copy_scalar(struct walk *w, char first)
+static size_t copy_scalar(char *p, const char *s, size_t n)
 {
-    switch (first) {
+    switch (*s) {
     case '"':
-        return copy_string(w);
+        return copy_string(p, s, n);
     case 't':
-        return copy_word(w, "true", 4);
+        return copy_word(p, s, n, "true", 4);
     case 'f':
-        return copy_word(w, "false", 5);
+        return copy_word(p, s, n, "false", 5);
     case 'n':
-        return copy_word(w, "null", 4);
-    case '\0':
-        return false;
+        return copy_word(p, s, n, "null", 4);
     default:
-        return copy_number(w);
+        return copy_number(p, s, n);
     }
 }
 
-/* A member's name and the colon. */
-static bool copy_name(struct walk *w)
+/* ---- what is between them ---- */
+
+static inline bool is_space(char c)
 {
-    if (peek(w) != '"' || !copy_string(w) || peek(w) != ':')
+    return c == ' ' || c == '\n' || c == '\t' || c == '\r';
+}
+
+/* Skips white space; returns the character behind it, or NUL, which starts no token, at the end. */
+static inline char peek(struct walk *w)
+{
+    while (w->s < w->end && is_space(*w->s))
+        w->s++;
+    return w->s < w->end ? *w->s : '\0';
+}
+
+static inline void copy_char(struct walk *w)
+{
+    *w->p++ = *w->s++;
+}
+
+/* Behind a token of that length, which has been copied; false when it is none. */
+static inline bool pass(struct walk *w, size_t length)
+{
+    w->s += length;
+    w->p += length;
+    return length > 0;
+}
+
+/* A member's name and the colon. */
+static inline bool copy_name(struct walk *w)
+{
+    if (peek(w) != '"' || !pass(w, copy_string(w->p, w->s, (size_t)(w->end - w->s))) ||
+        peek(w) != ':')
         return false;
     copy_char(w);
     return true;
 }
 
 /* Copies a value down to its first scalar or empty container, which then is complete. */
-static bool copy_down(struct walk *w)
+static inline bool copy_down(struct walk *w, struct levels *l)
 {
     char first;
 
     while ((first = peek(w)) == '{' || first == '[') {
-        if (!push(w, first == '{'))
+        if (!push(l, first == '{'))
             return false;
         copy_char(w);
         if (peek(w) == (first == '{' ? '}' : ']')) {
             copy_char(w);
-            w->depth--;
+            l->depth--;
             return true;
         }
         if (first == '{' && !copy_name(w))
             return false;
     }
-    return copy_scalar(w, first);
+    return w->s < w->end && pass(w, copy_scalar(w->p, w->s, (size_t)(w->end - w->s)));
 }
 
 /* Behind a complete value: copies what closes, up to where the next value stands or to the end. */
-static bool copy_up(struct walk *w)
+static inline bool copy_up(struct walk *w, struct levels *l)
 {
-    while (w->depth > 0) {
-        bool object = in_object(w);
+    while (l->depth > 0) {
+        bool object = in_object(l);
         char next = peek(w);
 
         if (next == ',') {
@@ -224,23 +229,21 @@ static bool copy_up(struct walk *w)
         if (next != (object ? '}' : ']'))
             return false;
         copy_char(w);
-        w->depth--;
+        l->depth--;
     }
     return true;
 }
 
 bool json_text_add(struct buf *b, const char *text, size_t len)
 {
-    struct walk w; /* not initialised as a whole: to clear all levels would be most of the work */
+    struct walk w = {.s = text, .end = text + len, .p = buf_reserve(b, len)};
+    struct levels l; /* not initialised as a whole: to clear all of it would be most of the work */
 
-    w.s = text;
-    w.end = text + len;
-    w.p = buf_reserve(b, len);
-    w.depth = 0;
+    l.depth = 0;
     do {
-        if (!copy_down(&w) || !copy_up(&w))
+        if (!copy_down(&w, &l) || !copy_up(&w, &l))
             return false;
-    } while (w.depth > 0);
+    } while (l.depth > 0);
     peek(&w);
     buf_written(b, w.p);
     return w.s == w.end;

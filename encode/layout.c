@@ -23,6 +23,7 @@ static void clear(struct layout *l)
     l->prefixes.len = 0;
     l->table.len = 0;
     l->rows_of = 0;
+    l->key_end = 0;
     l->has_key = false;
 }
 
@@ -81,6 +82,8 @@ static void add_column(struct layout *l, const struct column *column, uint16_t i
     };
     ls->init_rule(&c->rule, column->type, column->typmod, ls->handling);
     l->has_key |= column->key;
+    if (column->key)
+        l->key_end = l->ncolumns;
 }
 
 void layout_init(struct layout *l, const struct relation *r, const struct layouts *ls)
@@ -95,6 +98,7 @@ void layout_init(struct layout *l, const struct relation *r, const struct layout
     for (uint16_t i = 0; i < r->ncolumns; i++)
         if (!r->columns[i].excluded)
             add_column(l, &r->columns[i], i, ls);
+    buf_pad(&l->prefixes);
     l->relation = r;
     l->version = r->version;
 }
@@ -138,7 +142,7 @@ bool layout_text(const struct layout *l, const struct layout_column *c, const st
     const struct type *type = c->rule.type;
 
     *text = (struct slice){v->data, v->len};
-    if (v->kind == VALUE_TEXT)
+    if (v->kind == VALUE_TEXT || (type && type->binary == BINARY_TEXT))
         return true;
     scratch->len = 0;
     if (!binary_knows(type))
@@ -150,8 +154,9 @@ bool layout_text(const struct layout *l, const struct layout_column *c, const st
     return true;
 }
 
-static bool add_value(const struct layout *l, const struct layout_column *c,
-                      const struct value *v, struct buf *b, struct buf *scratch, lsn_t lsn)
+/* A value that is no text. */
+static bool add_other(const struct layout *l, const struct layout_column *c, const struct value *v,
+                      struct buf *b, struct buf *scratch, lsn_t lsn)
 {
     struct slice text;
 
@@ -175,16 +180,33 @@ static bool add_value(const struct layout *l, const struct layout_column *c,
 bool layout_add_row(const struct layout *l, const struct value *row, enum row_part part,
                     struct buf *b, struct buf *scratch, lsn_t lsn)
 {
+    const struct layout_column *end = l->columns + (part == ROW_KEY ? l->key_end : l->ncolumns);
+    const char *prefixes = l->prefixes.data;
     size_t start = b->len;
 
-    for (const struct layout_column *c = l->columns; c < l->columns + l->ncolumns; c++) {
+    for (const struct layout_column *c = l->columns; c < end; c++) {
         const struct value *v = &row[c->index];
+        char *p;
 
         if ((part == ROW_KEY && !c->key) || v->kind == VALUE_ABSENT)
             continue;
-        buf_add(b, l->prefixes.data + c->prefix, c->prefix_len);
-        if (!add_value(l, c, v, b, scratch, lsn))
-            return false;
+        /* room for the value, too, where that is a string and has no escapes */
+        p = buf_reserve(b, c->prefix_len + v->len + BUF_BLOCK);
+        p = put_blocks(p, prefixes + c->prefix, c->prefix_len);
+        if (v->kind == VALUE_TEXT && c->rule.string) {
+            p = json_put_string(b, p, v->data, v->len);
+            if (!p)
+                return layout_not_utf8(l, c, lsn);
+            buf_written(b, p);
+            continue;
+        }
+        buf_written(b, p);
+        if (v->kind != VALUE_TEXT) {
+            if (!add_other(l, c, v, b, scratch, lsn))
+                return false;
+        } else if (!c->rule.write(b, v->data, v->len, &c->rule)) {
+            return layout_not_utf8(l, c, lsn);
+        }
     }
     /* every column was written with a comma before it; the first one's makes room for the brace */
     if (b->len == start)

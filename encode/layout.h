@@ -24,6 +24,7 @@ struct layout {
     const struct relation *relation;
     struct layout_column *columns; /* the printed ones */
     uint16_t ncolumns;
+    uint16_t key_end; /* behind the last one of the key */
     bool has_key;
     struct buf prefixes;
     struct buf table; /* the envelope's fragment that names the table */

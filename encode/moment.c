@@ -35,12 +35,18 @@ static bool at_end(const struct walk *w)
     return w->s == w->end;
 }
 
+/* The number that two digits are. */
+static int pair(const char *s)
+{
+    return (s[0] - '0') * 10 + (s[1] - '0');
+}
+
 /* Two digits, of a number up to max. */
 static bool take_pair(struct walk *w, int max, int *n)
 {
     if (w->end - w->s < 2 || !scan_is_digit(w->s[0]) || !scan_is_digit(w->s[1]))
         return false;
-    *n = (w->s[0] - '0') * 10 + (w->s[1] - '0');
+    *n = pair(w->s);
     w->s += 2;
     return *n <= max;
 }
@@ -92,12 +98,28 @@ static bool take_year(struct walk *w, bool before_christ, int64_t *year)
            (w->s - start == 4 || *start != '0');
 }
 
+/* YYYY-MM-DD; false, with nothing taken, where it is something else. */
+static bool take_usual_date(struct walk *w, struct date *date)
+{
+    const char *s = w->s;
+
+    if (w->end - s < 10 || !scan_has_form(s, "0000-00-") || !scan_is_digit(s[8]) ||
+        !scan_is_digit(s[9]))
+        return false;
+    *date = (struct date){pair(s) * 100 + pair(s + 2), pair(s + 5), pair(s + 8)};
+    if (date->year == 0 || date->month > 12)
+        return false;
+    w->s += 10;
+    return true;
+}
+
 static bool take_date(struct walk *w, bool before_christ, int64_t *days)
 {
     struct date date;
 
-    if (!take_year(w, before_christ, &date.year) || !take(w, '-') ||
-        !take_pair(w, 12, &date.month) || !take(w, '-') || !take_pair(w, 31, &date.day))
+    if ((before_christ || !take_usual_date(w, &date)) &&
+        (!take_year(w, before_christ, &date.year) || !take(w, '-') ||
+         !take_pair(w, 12, &date.month) || !take(w, '-') || !take_pair(w, 31, &date.day)))
         return false;
     if (date.month == 0 || date.day == 0 || date.day > days_in_month(&date))
         return false;

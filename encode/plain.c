@@ -75,28 +75,34 @@ static void add_commit_time(struct buf *b, const struct transaction *t)
         buf_add_str(b, "null");
 }
 
-static void add_lsn(struct buf *b, const char *before, lsn_t lsn)
+/* At most 19 bytes. */
+static char *put_lsn(char *p, lsn_t lsn)
 {
     static const char hex[] = "0123456789ABCDEF";
-    char text[20], *p = text + sizeof text;
+    char text[20], *start = text + sizeof text;
     uint32_t half = (uint32_t)lsn;
 
-    buf_add_str(b, before);
     if (!lsn) {
-        buf_add_str(b, "null");
-        return;
+        memcpy(p, "null", 4);
+        return p + 4;
     }
-    *--p = '"';
+    *--start = '"';
     do
-        *--p = hex[half & 15];
+        *--start = hex[half & 15];
     while (half >>= 4);
-    *--p = '/';
+    *--start = '/';
     half = (uint32_t)(lsn >> 32);
     do
-        *--p = hex[half & 15];
+        *--start = hex[half & 15];
     while (half >>= 4);
-    *--p = '"';
-    buf_add(b, p, (size_t)(text + sizeof text - p));
+    *--start = '"';
+    return put_few(p, start, (size_t)(text + sizeof text - start));
+}
+
+static void add_lsn(struct buf *b, const char *before, lsn_t lsn)
+{
+    buf_add_str(b, before);
+    buf_written(b, put_lsn(buf_reserve(b, 20), lsn));
 }
 
 static void set_clock(struct envelope_context *x)
@@ -110,8 +116,11 @@ static void begin(struct envelope_context *x, const struct transaction *t)
     x->head.len = x->tail.len = 0;
     add_lsn(&x->head, ",\"commit_lsn\":", t->commit_lsn);
     buf_add_str(&x->head, ",\"seq\":");
-    buf_printf(&x->tail, ",\"xid\":%u", t->xid);
+    buf_add_str(&x->tail, ",\"xid\":");
+    buf_add_u64(&x->tail, t->xid);
     add_commit_time(&x->tail, t);
+    buf_pad(&x->head);
+    buf_pad(&x->tail);
 }
 
 static void add_table(struct buf *b, const char *schema, const char *table)
@@ -127,17 +136,21 @@ static void describe(struct envelope_context *x, struct layout *l)
     (void)x;
     add_table(&l->table, l->relation->schema, l->relation->name);
     buf_add_str(&l->table, ",\"key\":");
+    buf_pad(&l->table);
 }
 
-static void add_event(struct envelope_context *x, struct buf *b, const char *op, lsn_t lsn,
-                      uint32_t seq)
+/* What begins the record of a change or message; op is one letter. */
+static void add_event(struct envelope_context *x, struct buf *b, char op, lsn_t lsn, uint32_t seq)
 {
-    buf_add_str(b, "{\"op\":\"");
-    buf_add_str(b, op);
-    add_lsn(b, "\",\"lsn\":", lsn);
-    buf_add_buf(b, &x->head);
-    buf_add_u64(b, seq);
-    buf_add_buf(b, &x->tail);
+    static const char start[] = "{\"op\":\"?\",\"lsn\":";
+    char *p = buf_reserve(b, sizeof start + x->head.len + x->tail.len + 40 + 2 * BUF_BLOCK);
+
+    memcpy(p, start, sizeof start - 1);
+    p[7] = op;
+    p = put_lsn(p + sizeof start - 1, lsn);
+    p = put_blocks(p, x->head.data, x->head.len);
+    p = put_u64(p, seq);
+    buf_written(b, put_blocks(p, x->tail.data, x->tail.len));
 }
 
 static bool add_key(struct envelope_context *x, const struct change *c, const struct layout *l,
@@ -154,8 +167,8 @@ static bool add_key(struct envelope_context *x, const struct change *c, const st
 static bool change(struct envelope_context *x, const struct transaction *t, const struct change *c,
                    enum row_kind kind, const struct layout *l, struct buf *b)
 {
-    static const char *const ops[] = {[OP_INSERT] = "c", [OP_UPDATE] = "u", [OP_DELETE] = "d",
-                                      [OP_TRUNCATE] = "t"};
+    static const char ops[] = {[OP_INSERT] = 'c', [OP_UPDATE] = 'u', [OP_DELETE] = 'd',
+                               [OP_TRUNCATE] = 't'};
 
     (void)t;
     (void)kind;
@@ -202,7 +215,7 @@ static bool message(struct envelope_context *x, const struct transaction *t,
                     const struct message *m, struct buf *b)
 {
     if (t) {
-        add_event(x, b, "m", m->lsn, m->seq);
+        add_event(x, b, 'm', m->lsn, m->seq);
     } else {
         add_lsn(b, "{\"op\":\"m\",\"lsn\":", m->lsn);
         buf_add_str(b, ",\"commit_lsn\":null,\"seq\":null,\"xid\":null,\"ts\":null");

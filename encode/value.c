@@ -186,6 +186,7 @@ void rule_init(struct rule *r, const struct type *type, int32_t typmod, const st
         .typmod = typmod >= 0 || !type ? typmod : type->typmod,
         .handling = h,
     };
+    r->string = r->write == write_text;
     if (!type || type->kind != TYPE_ARRAY)
         return;
     r->element = xcalloc(1, sizeof *r->element);

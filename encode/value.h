@@ -47,6 +47,7 @@ typedef bool (*value_writer)(struct buf *b, const char *text, size_t len, const 
 /* How the values of one column, or the elements of one array, are written.  Owns `element`. */
 struct rule {
     value_writer write;
+    bool string; /* write is a call of json_add_string() and nothing else */
     const struct type *type; /* NULL = not known: text */
     int32_t typmod;          /* the column's, or that of the domain; -1 = none */
     const struct handling *handling;
@@ -62,6 +63,12 @@ void value_add_placeholder(struct buf *b, const struct rule *rule);
 
 /* Appends text as a JSON string, quotes included.  False on invalid UTF-8. */
 bool json_add_string(struct buf *b, const char *text, size_t len);
+
+/*
+ * The same at p, which is within the room that b has: there must be enough for all of text and two
+ * quotes.  Returns the end, NULL on invalid UTF-8; b may have grown, so that the end is elsewhere.
+ */
+char *json_put_string(struct buf *b, char *p, const char *text, size_t len);
 
 /* A name from the catalogs as a JSON string; of one that is not UTF-8 all but ASCII becomes "?". */
 void json_add_name(struct buf *b, const char *name);
