@@ -15,7 +15,9 @@
 
 enum {
     PAGE = 8192,
-    PIECE_PAGES = 4096,     /* 32 MB */
+    CUT_PAGES = 2048,       /* tables from 16 MB on are cut ... */
+    PIECE_PAGES = 4096,     /* ... into pieces of 32 MB, ... */
+    LAST_PAGES = 512,       /* ... and less towards the end, so that all come to it together */
     TURN_BYTES = 128 * 1024 /* of lines, before others have their turn */
 };
 
@@ -24,7 +26,7 @@ enum {
 static bool may_be_cut(const struct rows *r, const struct plan_table *t,
                        const struct plan_source *s)
 {
-    return r->njobs > 1 && s->oid && !t->query && s->bytes / PAGE >= 2 * (uint64_t)PIECE_PAGES &&
+    return r->njobs > 1 && s->oid && !t->query && s->bytes / PAGE >= CUT_PAGES &&
            PQserverVersion(r->jobs[0].fetcher.conn) >= 140000;
 }
 
@@ -46,19 +48,30 @@ static bool find_work(struct rows *r)
     return false;
 }
 
+/* How many of the pages that are left of a source are read at once. */
+static uint64_t piece_pages(const struct rows *r, uint64_t left)
+{
+    uint64_t pages = left / (2 * r->njobs);
+
+    if (pages > PIECE_PAGES)
+        return PIECE_PAGES;
+    return pages > LAST_PAGES ? pages : LAST_PAGES;
+}
+
 /* The next piece, as a statement; NULL: all has been given out. */
 static char *next_piece(struct rows *r, struct rows_job *job)
 {
     struct plan_table *t;
     const struct plan_source *s;
-    uint64_t from = r->next_page, to = 0;
+    uint64_t from = r->next_page, to = 0, left;
 
     if (!find_work(r))
         return NULL;
     t = &r->plan.tables[r->next_table];
     s = &t->sources[r->next_source];
-    if (may_be_cut(r, t, s) && s->bytes / PAGE - from > PIECE_PAGES)
-        to = from + PIECE_PAGES;
+    left = s->bytes / PAGE - from;
+    if (may_be_cut(r, t, s) && left > piece_pages(r, left))
+        to = from + piece_pages(r, left);
     job->table = t;
     r->next_page = to;
     if (to == 0)
@@ -111,7 +124,7 @@ static uint64_t count_pieces(const struct rows *r)
         const struct plan_table *t = &r->plan.tables[i];
 
         for (size_t k = 0; k < t->nsources && is_to_be_read(r, t); k++)
-            n += 1 + (t->sources[k].oid ? t->sources[k].bytes / PAGE / PIECE_PAGES : 0);
+            n += 1 + (t->sources[k].oid ? t->sources[k].bytes / PAGE / CUT_PAGES : 0);
     }
     return n;
 }

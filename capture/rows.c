@@ -232,9 +232,26 @@ bool rows_read_snapshot(struct rows_snapshot *s, const PGresult *result)
     return true;
 }
 
+/*
+ * The server sends 8 kB at a time, and each wake-up of ours costs it, too: the two would take
+ * turns.  So while rows come, they are left alone for a moment, to gather in the socket.
+ */
+static void let_gather(const struct rows *r)
+{
+    enum { PAUSE_USEC = 200, ENOUGH_BYTES = 64 * 1024 };
+
+    if (!r->unread && r->taken > 0 && r->taken < ENOUGH_BYTES)
+        clock_pause(PAUSE_USEC);
+}
+
 enum outcome rows_take(struct rows *r, usec_t ticks, size_t *bytes)
 {
-    return r->bulk ? bulk_take(r, ticks, bytes) : chunk_take(r, ticks, bytes);
+    enum outcome outcome;
+
+    let_gather(r);
+    outcome = r->bulk ? bulk_take(r, ticks, bytes) : chunk_take(r, ticks, bytes);
+    r->taken = rows_hold_stream(r) ? *bytes : 0;
+    return outcome;
 }
 
 size_t rows_sockets(const struct rows *r, struct pollfd *fds, size_t max)

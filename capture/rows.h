@@ -55,6 +55,7 @@ struct rows {
     struct plan plan;
     bool planned;
     bool unread; /* something may be left in libpq's buffers */
+    size_t taken; /* bytes, by the last rows_take(); 0 = more are not to come at once */
     bool all_tables; /* the publication has all tables: new ones come by the stream, whole */
     bool reordered;  /* the server has to compare keys of a table that it did not have to before */
     bool bulk;   /* a consistent snapshot is being read: the stream waits */

@@ -9,25 +9,26 @@
 #endif
 
 /*
- * The line is gone through once, in blocks of 16 bytes, each of which gives a mask with one bit for
+ * The line is gone through once, in blocks of 64 bytes, each of which gives a mask with one bit for
  * every tab and backslash.  memchr() would have to be called once per field: fields are short, and
  * the calls would cost more than the bytes.
  */
-enum { BLOCK = 16 };
+enum { BLOCK = 64 };
 
-struct row_parser {
-    char *start; /* of the field */
-    char *out;   /* end of what has been unescaped of it */
-    char *run;   /* what lies between here and the next special byte goes to out as it is */
-    char *end;   /* the line's '\n' */
-    struct value *value;
-    struct value *values_end;
+/*
+ * What has become of the escapes of a field.  run is not behind the start of the present field as
+ * long as that has none: then nothing of this is of importance.
+ */
+struct unescaped {
+    char *out; /* end of what has been unescaped */
+    char *run; /* what lies between here and the next special byte goes to out as it is */
+    char *end; /* the line's '\n' */
 };
 
 /* ---- tabs and backslashes of a block ---- */
 
 #ifdef COPY_ROW_SSE2
-static inline unsigned block_specials(const char *s)
+static inline uint64_t part_specials(const char *s)
 {
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)s);
     __m128i tab = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'));
@@ -46,60 +47,37 @@ static inline uint64_t bytes_equal(uint64_t word, char c)
 }
 
 /* Bit i for byte i: the product brings the highest bits together in its highest byte. */
-static inline unsigned word_specials(const char *s)
+static inline uint64_t word_specials(const char *s)
 {
     uint64_t word;
 
     memcpy(&word, s, sizeof word);
     word = le64toh(word);
     word = bytes_equal(word, '\t') | bytes_equal(word, '\\');
-    return (unsigned)((word >> 7) * UINT64_C(0x0102040810204080) >> 56);
+    return (word >> 7) * UINT64_C(0x0102040810204080) >> 56;
 }
 
-static inline unsigned block_specials(const char *s)
+static inline uint64_t part_specials(const char *s)
 {
     return word_specials(s) | word_specials(s + 8) << 8;
 }
 #endif
 
-/* Of the n < BLOCK bytes before end, which are all of the line or its last ones. */
-static unsigned tail_specials(const char *line, const char *end, size_t n)
+static inline uint64_t block_specials(const char *s)
+{
+    return part_specials(s) | part_specials(s + 16) << 16 | part_specials(s + 32) << 32 |
+           part_specials(s + 48) << 48;
+}
+
+/* Of the last n < BLOCK bytes of the line, which has size. */
+static uint64_t tail_specials(const char *line, size_t size, size_t n)
 {
     char padded[BLOCK] = {0};
 
-    if (end - line >= BLOCK)
-        return block_specials(end - BLOCK) >> (BLOCK - n);
-    memcpy(padded, end - n, n);
+    if (size >= BLOCK)
+        return block_specials(line + size - BLOCK) >> (BLOCK - n);
+    memcpy(padded, line, n);
     return block_specials(padded);
-}
-
-/* ---- fields ---- */
-
-/* s is at the tab or newline behind a field that is not null. */
-static inline bool end_field(struct row_parser *p, char *s)
-{
-    size_t run = (size_t)(s - p->run);
-
-    if (p->value == p->values_end)
-        return false;
-    if (p->out != p->run)
-        memmove(p->out, p->run, run);
-    p->value->data = p->start;
-    p->value->len = (uint32_t)((size_t)(p->out - p->start) + run);
-    p->value->kind = VALUE_TEXT;
-    p->value++;
-    p->start = p->out = p->run = s + 1;
-    return true;
-}
-
-/* s is at the newline, or at the tab, behind a null, which begins at p->start. */
-static inline bool end_null(struct row_parser *p, char *s)
-{
-    if (p->value == p->values_end)
-        return false;
-    *p->value++ = (struct value){.kind = VALUE_NULL};
-    p->start = p->out = p->run = s + 1;
-    return true;
 }
 
 /* ---- escapes ---- */
@@ -126,8 +104,8 @@ static char *read_digits(char *s, const char *end, int base, int most, char *byt
     return digits_end;
 }
 
-/* s is behind a backslash, and before p->end; sets *byte and returns the end of the escape. */
-static char *read_escape(const struct row_parser *p, char *s, char *byte)
+/* s is behind a backslash, and before end; sets *byte and returns the end of the escape. */
+static char *read_escape(char *s, const char *end, char *byte)
 {
     *byte = *s;
     switch (*s) {
@@ -150,70 +128,100 @@ static char *read_escape(const struct row_parser *p, char *s, char *byte)
         *byte = '\v';
         break;
     case 'x':
-        return read_digits(s + 1, p->end, 16, 2, byte);
+        return read_digits(s + 1, end, 16, 2, byte);
     default:
         if (*s >= '0' && *s <= '7')
-            return read_digits(s, p->end, 8, 3, byte);
+            return read_digits(s, end, 8, 3, byte);
     }
     return s + 1;
 }
 
-/*
- * s is at a backslash.  Whatever is written here lies before the end of the escape, so that bytes
- * that have not been looked at stay as they are.
- */
-static bool unescape(struct row_parser *p, char *s)
+/* All that is not an escape: the two bytes are left as they are for end_field(). */
+static inline bool is_null(const char *start, const char *s, const char *end)
 {
-    size_t run = (size_t)(s - p->run);
-    bool first = s == p->start;
-    char byte;
-
-    if (s + 1 == p->end)
-        return false;
-    if (first && s[1] == 'N' && (s + 2 == p->end || s[2] == '\t'))
-        return end_null(p, s + 2);
-    if (p->out != p->run)
-        memmove(p->out, p->run, run);
-    p->out += run;
-    p->run = read_escape(p, s + 1, &byte);
-    if (first) /* as in every bytea: let the rest, which may be long, stay where it is */
-        p->start = p->out = p->run - 1;
-    *p->out++ = byte;
-    return true;
+    return s == start && s[1] == 'N' && (s + 2 == end || s[2] == '\t');
 }
 
-/* Specials before p->run are done with: second characters of escapes, and the tab behind a null. */
-static inline bool take_specials(struct row_parser *p, char *block, unsigned specials)
+/*
+ * s is at a backslash of the field that begins at start.  Returns where it begins now; NULL when
+ * there is nothing to escape.  Whatever is written here lies before the end of the escape, so that
+ * bytes that have not been looked at stay as they are.
+ */
+static char *unescape(struct unescaped *u, char *start, char *s)
 {
-    for (; specials; specials &= specials - 1) {
-        char *s = block + __builtin_ctz(specials);
+    char byte;
 
-        if (s < p->run)
-            continue;
-        if (!(*s == '\t' ? end_field(p, s) : unescape(p, s)))
-            return false;
+    if (s + 1 == u->end)
+        return NULL;
+    if (is_null(start, s, u->end))
+        return start;
+    if (u->run <= start) {
+        u->out = s;
+    } else {
+        memmove(u->out, u->run, (size_t)(s - u->run));
+        u->out += s - u->run;
     }
-    return true;
+    u->run = read_escape(s + 1, u->end, &byte);
+    if (s == start) /* as in every bytea: let the rest, which may be long, stay where it is */
+        start = u->out = u->run - 1;
+    *u->out++ = byte;
+    return start;
+}
+
+/* ---- fields ---- */
+
+/* s is at the tab or newline behind the field that begins at start. */
+static inline struct value end_field(const struct unescaped *u, const char *start, const char *s)
+{
+    size_t len = (size_t)(s - start);
+
+    if (u->run > start) {
+        size_t rest = (size_t)(s - u->run);
+
+        if (u->out != u->run)
+            memmove(u->out, u->run, rest);
+        len = (size_t)(u->out - start) + rest;
+    } else if (len == 2 && *start == '\\') { /* has been looked at, and was no escape */
+        return (struct value){.kind = VALUE_NULL};
+    }
+    return (struct value){.data = start, .len = (uint32_t)len, .kind = VALUE_TEXT};
 }
 
 bool copy_row_parse(char *line, size_t len, struct value *values, uint16_t n)
 {
-    struct row_parser p = {.start = line, .out = line, .run = line, .value = values};
-    char *block = line;
-    char *end;
+    struct value *value = values, *values_end = values + n;
+    struct unescaped u = {.out = line, .run = line};
+    char *start = line;
+    size_t size = len - 1;
 
-    if (len == 0 || len > UINT32_MAX || line[len - 1] != '\n')
+    if (len == 0 || len > UINT32_MAX || line[size] != '\n')
         return false;
     if (n == 0)
-        return len == 1;
-    p.values_end = values + n;
-    p.end = end = line + len - 1;
-    for (; end - block >= BLOCK; block += BLOCK)
-        if (!take_specials(&p, block, block_specials(block)))
-            return false;
-    if (!take_specials(&p, block, tail_specials(line, end, (size_t)(end - block))))
+        return size == 0;
+    u.end = line + size;
+    for (size_t at = 0; at < size; at += BLOCK) {
+        uint64_t specials = size - at >= BLOCK ? block_specials(line + at)
+                                               : tail_specials(line, size, size - at);
+
+        for (; specials; specials &= specials - 1) {
+            char *s = line + at + __builtin_ctzll(specials);
+
+            if (s < u.run) /* the second character of an escape */
+                continue;
+            if (*s == '\\') {
+                start = unescape(&u, start, s);
+                if (!start)
+                    return false;
+                continue;
+            }
+            if (value == values_end)
+                return false;
+            *value++ = end_field(&u, start, s);
+            start = s + 1;
+        }
+    }
+    if (value == values_end)
         return false;
-    if (p.run <= end && !end_field(&p, end)) /* else a null has been the last field */
-        return false;
-    return p.value == p.values_end;
+    *value++ = end_field(&u, start, u.end);
+    return value == values_end;
 }

@@ -234,9 +234,17 @@ for ([plain => 'grp', 'not part of the identity'], ['plain|k' => 'grp', 'of one 
 # ---- pieces ----
 
 new_db('pieces', q(CREATE TABLE small (id int PRIMARY KEY); INSERT INTO small VALUES (1), (2); CREATE TABLE big (id int, filler text) WITH (autovacuum_enabled = false);
-    ALTER TABLE big ALTER filler SET STORAGE PLAIN; INSERT INTO big SELECT g, repeat('x', 3900) FROM generate_series(1, 17500) g; DELETE FROM big WHERE id % 1000 = 0 OR id BETWEEN 9000 AND 9100));
-cmp_ok(sql(q(SELECT pg_relation_size('big'))), '>', 64 * 1024 * 1024, 'a table of more than 64 MB');
-for my $jobs (2, 5) {
+    ALTER TABLE big ALTER filler SET STORAGE PLAIN; INSERT INTO big SELECT g, repeat('x', 3900) FROM generate_series(1, 7000) g; DELETE FROM big WHERE id % 1000 = 0 OR id BETWEEN 3900 AND 4100));
+my $pages = sql(q(SELECT pg_relation_size('big') / 8192));
+cmp_ok($pages, '>', 3000, 'a table of more than 24 MB');
+
+# The ranges of pages that were asked for, as [from, to]; the last one has no end.
+sub pieces ($said) {
+    return map { [(/ctid >= '\((\d+),0\)'/)[0] // 0, (/ctid < '\((\d+),0\)'/)[0]] }
+        grep { /COPY .* FROM ONLY public\.big\b.*ctid/ } split /\n/, $said;
+}
+
+for my $jobs (1, 2, 5) {
     my $out = "$dir/pieces$jobs";
     my $r = run(-S => slot(), -m => 'initial_only', -j => $jobs, '-v', -f => $out, '--exclude-column', 'public\.big\.filler');
     $r->exited(0, "-j $jobs");
@@ -244,7 +252,16 @@ for my $jobs (2, 5) {
     $times{$_}++ for map { canonical([@$_{qw(op)}, $_->{source}{table}, $_->{after}{id}]) } my @records = records(slurp($out));
     is(scalar(keys %times) . ' ' . scalar(grep { $_ != 1 } values %times), sql('SELECT count(*) + 2 FROM big') . ' 0', "-j $jobs: all rows once");
     is(scalar(grep { $_->{source}{snapshot} eq 'last' } @records) . $records[-1]{source}{snapshot}, '1last', "-j $jobs: the last one is marked");
-    cmp_ok(scalar(() = $r->err =~ /ctid/g), '>', 1, "-j $jobs: in pieces") if $pg->version >= 14;
+    my @pieces = pieces($r->err);
+    if ($jobs == 1 || $pg->version < 14) {
+        is(scalar @pieces, 0, "-j $jobs: in one piece");
+        next;
+    }
+    my @ends = (map({ $_->[1] } @pieces[0 .. $#pieces - 1]), 'none');
+    is(join(' ', 0, @ends), join(' ', map({ $_->[0] } @pieces), $pieces[-1][1] // 'none'), "-j $jobs: one piece behind the other");
+    my @sizes = map { $_->[1] - $_->[0] } @pieces[0 .. $#pieces - 1];
+    is("@sizes", join(' ', sort { $b <=> $a } @sizes), "-j $jobs: the sooner the larger");
+    cmp_ok($pages - $pieces[-1][0], '<=', 512, "-j $jobs: the last one is small");
 }
 my $r = run(-S => slot(), -m => 'initial_only', -j => 64, -t => 'small');
 isnt($r->exit, undef, '-j 64 of one small table');
