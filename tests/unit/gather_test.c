@@ -1,79 +1,91 @@
-/* The rule of pauses: none in a quiet stream, short ones in a busy one, long ones on loopback. */
+/*
+ * gather_test - when the stream is left alone and for how long: by ticks that are made up here.
+ */
 #include "capture/gather.h"
+
 #include "tests/unit/tap.h"
 
-/* Turns of so many bytes, each so long after the pause of the one before. */
-static void turns(struct gather *g, usec_t *now, int n, size_t bytes, usec_t apart)
+/* A turn that ends `after` microseconds after the last one and brings n messages of that size. */
+static void turn(struct gather *g, usec_t *now, usec_t after, unsigned n, size_t size)
 {
-    for (int i = 0; i < n; i++) {
-        *now += (usec_t)g->pause + apart;
-        gather_observe(g, bytes, *now);
-    }
+    for (unsigned i = 0; i < n; i++)
+        gather_count(g);
+    *now += after;
+    gather_observe(g, n * size, *now);
 }
 
-static void quiet(bool loopback)
+static void turns(struct gather *g, usec_t *now, unsigned count, usec_t after, unsigned n)
 {
-    struct gather g = {.loopback = loopback};
-    usec_t now = 1000000;
-    bool paused = false;
-
-    for (int i = 0; i < 100; i++) {
-        turns(&g, &now, 3, 200, 20); /* Begin, a change, Commit */
-        paused |= g.pause > 0;
-        turns(&g, &now, 1, 0, 1000);
-        paused |= g.busy;
-    }
-    ok(!paused, "1,000 small transactions a second: no pause (loopback: %d)", loopback);
+    while (count--)
+        turn(g, now, after, n, 250);
 }
 
-static void small_but_busy(void)
+static void test_quiet(void)
 {
-    struct gather g = {.loopback = true};
-    usec_t now = 1000000;
+    struct gather g = {.last_data = 5000000};
+    usec_t now = 5000000;
 
-    turns(&g, &now, 50, 100, 50);
-    ok(g.busy && g.pause > 0 && g.pause <= 100, "a busy stream of little: a short pause, got %u",
-       g.pause);
+    turn(&g, &now, 1000000, 1, 250);
+    ok(!g.busy && g.pause == 0, "a message that is alone");
+    turns(&g, &now, 100, 1000, 1);
+    ok(!g.busy && g.pause == 0, "one every millisecond");
+    turns(&g, &now, 2, 20, 1);
+    ok(!g.busy && g.pause == 0, "a transaction of three messages");
+    turn(&g, &now, 1000, 1, 250);
+    ok(!g.busy && g.streak == 1, "the next one begins anew");
 }
 
-static void backlog_elsewhere(void)
+static void test_busy(bool loopback)
 {
-    struct gather g = {.loopback = false};
-    usec_t now = 1000000;
+    const char *way = loopback ? "TCP loopback" : "unix socket";
+    struct gather g = {.last_data = 5000000, .loopback = loopback};
+    usec_t now = 6000000;
 
-    turns(&g, &now, 50, 4000, 50);
-    ok(g.busy && g.pause > 0 && g.pause <= 100, "a backlog over another way: a short pause");
-    turns(&g, &now, 1, 256 * 1024, 50);
-    ok(g.busy && g.pause == 0, "a turn that brought much: none");
-    turns(&g, &now, 1, 0, 50);
-    ok(!g.busy && g.pause == 0, "a turn that brought nothing ends it");
+    turns(&g, &now, 4, 20, 5);
+    ok(g.busy && g.pause <= 60, "%s: busy, and no longer a pause than that has been so", way);
+    turns(&g, &now, 100, 400, 40);
+    ok(g.busy && g.pause >= 250, "%s: a steady stream", way);
+    turn(&g, &now, 900000, 3, 250);
+    ok(g.busy, "%s: something has come, though we looked late", way);
+    turn(&g, &now, 400, 0, 0);
+    ok(!g.busy && g.pause == 0, "%s: nothing has come: no pause", way);
 }
 
-static void backlog_on_loopback(void)
+static void test_room(void)
 {
-    struct gather g = {.loopback = true};
-    usec_t now = 1000000;
+    struct gather g = {.last_data = 5000000};
+    usec_t now = 6000000;
 
-    turns(&g, &now, 5, 4000, 50); /* the first cycle of a run is never known to be fast */
-    ok(g.busy && g.pause >= 1000, "a backlog over loopback: a long pause, got %u", g.pause);
-    turns(&g, &now, 1, 32 * 1024, 50);
-    ok(g.busy && g.pause > 0 && g.pause < 100, "a full window: the next one soon, got %u", g.pause);
-    turns(&g, &now, 3, 32 * 1024, 50);
-    turns(&g, &now, 1, 4000, 50);
-    ok(g.pause >= 1000, "what is left of it: a long pause again");
-    turns(&g, &now, 1, 500, 50);
-    ok(g.pause <= 100, "no more than a little in that time: back to short ones, got %u", g.pause);
-    turns(&g, &now, 1, 0, 50);
-    turns(&g, &now, 1, 4000, 5000);
-    ok(!g.busy && g.pause == 0, "after a silence: none");
+    for (int i = 0; i < 50; i++)
+        turn(&g, &now, 200, 100, 250);
+    ok(g.pause == 163, "short messages: as long as half a socket's worth takes (%u us)", g.pause);
+    for (int i = 0; i < 50; i++)
+        turn(&g, &now, 200, 10, 100 * 1000);
+    ok(g.busy && g.pause == 0, "large messages: at once (%u us)", g.pause);
+    for (int i = 0; i < 50; i++)
+        turn(&g, &now, 400, 20, 250);
+    ok(g.pause == 300, "slow ones: not for longer than pays (%u us)", g.pause);
+}
+
+static void test_loopback(void)
+{
+    struct gather g = {.last_data = 5000000, .loopback = true};
+    usec_t now = 6000000;
+
+    turns(&g, &now, 200, 200, 20);
+    ok(g.pause == 10000, "fast: until much has gathered (%u us)", g.pause);
+    turn(&g, &now, 10000, 1500, 250);
+    ok(g.busy && g.pause < 50, "more than a window: the rest is on its way (%u us)", g.pause);
+    turns(&g, &now, 200, 400, 4);
+    ok(g.pause > 50 && g.pause <= 300, "slow: a short pause (%u us)", g.pause);
 }
 
 int main(void)
 {
-    quiet(false);
-    quiet(true);
-    small_but_busy();
-    backlog_elsewhere();
-    backlog_on_loopback();
+    test_quiet();
+    test_busy(false);
+    test_busy(true);
+    test_room();
+    test_loopback();
     return tap_done();
 }
