@@ -48,14 +48,16 @@ static uint64_t at_least(uint64_t n, uint64_t least)
 
 /*
  * Half of what there is, so that both readers work; as much as has to be decoded again, so that this
- * never is the larger part; within the bounds.
+ * never is the larger part; within the bounds.  The first one is small, so that something comes soon.
  */
 static uint64_t piece_size(const struct backlog *b, uint64_t again)
 {
     uint64_t unit = b->with.o->catch_up_bytes;
     uint64_t least = at_least(unit / SMALLEST, LEAST_PIECE);
     uint64_t most = at_least(unit * LARGEST, LEAST_PIECE);
-    uint64_t size = at_least(at_least((b->end - b->begin) / READERS, again), least);
+    bool first = b->asked == b->begin;
+    uint64_t wanted = first ? again / SMALLEST : at_least((b->end - b->begin) / READERS, again);
+    uint64_t size = at_least(wanted, least);
 
     if (!b->with.yields)
         most = at_least(most, again / 2);
