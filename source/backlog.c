@@ -1,6 +1,7 @@
 #include "source/backlog.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -275,9 +276,10 @@ static enum stream_step give_sign(struct backlog *b, struct stream_message *m)
 static enum stream_step failed(struct stream *s, const struct slot_reader *r, enum outcome *outcome)
 {
     const struct backlog *b = s->way;
+    bool ended = strncmp(result_sqlstate(r->fetcher.result), "57P", 3) == 0; /* session or server */
     struct buf why;
 
-    if (!b->with.yields) {
+    if (!b->with.yields || ended) {
         *outcome = stream_error(s, r->fetcher.conn, r->fetcher.result, "read changes");
         return *outcome == OUTCOME_UNAVAILABLE ? STREAM_ENDED : STREAM_FAILED;
     }

@@ -6,8 +6,9 @@
  * piece is follows what it costs: the server decodes each from restart_lsn on, so that within a stretch
  * where that stands still small pieces would cost more and more; and it keeps the result of a piece,
  * so that they must not be too large.  Of the server's disk two results are wanted at a time, each of
- * what the plugin makes of 4 * catch_up_bytes of WAL at most, and of the transactions that began
- * before and end there; on our side nothing but the message at hand is kept.
+ * what the plugin makes of 4 * catch_up_bytes of WAL at most (where nothing else will do, of half of
+ * what is decoded again), and of the transactions that began before and end there; on our side
+ * nothing but the message at hand is kept.
  *
  * The slot itself is moved behind what is on record (source/slot_keeper.h).
  */

@@ -9,6 +9,7 @@
 #include "source/connection.h"
 #include "source/plugin.h"
 #include "source/server_error.h"
+#include "source/slot_copy.h"
 #include "source/slot_watch.h"
 
 static void copy_text(char *to, size_t size, const PGresult *result, const char *column)
@@ -29,15 +30,17 @@ static void copy_text(char *to, size_t size, const PGresult *result, const char 
 #define FIELD(name) "pg_catalog.jsonb_object_field_text(j, '" name "')"
 
 static const char find_statement[] =
-    "SELECT slot_type, plugin, database, active, active_pid, confirmed_flush_lsn, catalog_xmin,"
+    "SELECT slot_type, plugin, database, s.reader IS NOT NULL AS active, s.reader AS active_pid,"
+    "       confirmed_flush_lsn, catalog_xmin,"
     "       " FIELD("two_phase") "::bool AS two_phase, " FIELD("failover") "::bool AS failover,"
     "       coalesce(" FIELD("synced") "::bool, false) AND pg_is_in_recovery() AS synced,"
     "       coalesce(" FIELD("wal_status") " = 'lost', false)"
     "         OR coalesce(" FIELD("conflicting") "::bool, false)"
     "         OR " FIELD("invalidation_reason") " IS NOT NULL AS lost,"
     "       coalesce(" FIELD("invalidation_reason") ", " FIELD("wal_status") ") AS reason"
-    "  FROM (SELECT s.*, pg_catalog.to_jsonb(s) AS j FROM pg_replication_slots AS s"
-    "         WHERE s.slot_name = $1) AS s";
+    "  FROM (SELECT s.*, pg_catalog.to_jsonb(s) AS j,"
+    "               coalesce(s.active_pid, " SLOT_COPY_READER("s") ") AS reader"
+    "          FROM pg_replication_slots AS s WHERE s.slot_name = $1) AS s";
 
 enum outcome slot_find(PGconn *sql, const char *name, struct slot *s)
 {

@@ -13,7 +13,7 @@
 struct slot {
     bool exists;
     bool logical;
-    bool active;
+    bool active; /* somebody reads it, or a copy of it instead (source/slot_copy.h): active_pid */
     bool two_phase;
     bool failover; /* to be kept on standbys, too (17+) */
     bool synced; /* being kept up to date from a primary; not usable here until promotion */

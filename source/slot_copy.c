@@ -11,16 +11,31 @@
 #include "source/slot_watch.h"
 
 /* Slots' names need no quotes; the number of the connection's process makes it one of its own. */
-enum outcome slot_copy_ask(PGconn *conn, const char *slot, const char *prefix,
-                           struct slot_copy *copy, PGresult **result)
+static enum outcome ask_for_copy(PGconn *conn, const char *slot, struct slot_copy *copy,
+                                 PGresult **result)
 {
     char *command;
     enum outcome outcome;
 
-    snprintf(copy->name, sizeof copy->name, "%s_%d", prefix, PQbackendPID(conn));
+    snprintf(copy->name, sizeof copy->name, "cdcdump_peek_%d", PQbackendPID(conn));
     command = xasprintf("SELECT pg_catalog.pg_copy_logical_replication_slot('%s', '%s', true)",
                         slot, copy->name);
     outcome = walsender_ask(conn, command, result);
+    free(command);
+    return outcome;
+}
+
+enum outcome slot_copy_to_read(PGconn *conn, const char *slot, struct slot_copy *copy,
+                               PGresult **result)
+{
+    char *command = xasprintf("SELECT slot_name FROM pg_catalog.pg_copy_logical_replication_slot('%s',"
+                              " pg_catalog.concat(" SLOT_COPY_PREFIX("'%s'")
+                              ", pg_catalog.pg_backend_pid())::pg_catalog.name, true)",
+                              slot, slot);
+    enum outcome outcome = walsender_ask(conn, command, result);
+
+    if (PQresultStatus(*result) == PGRES_TUPLES_OK)
+        snprintf(copy->name, sizeof copy->name, "%s", result_first(*result));
     free(command);
     return outcome;
 }
@@ -50,7 +65,7 @@ static enum outcome tell_of_copy(PGconn *sql, const char *slot, bool two_phase)
 
     if (outcome == OUTCOME_OK)
         log_notice("replication slot \"%s\" is in use by %s: looking at a temporary copy of it",
-                   slot, holder ? holder : "a process that has ended by now");
+                   slot, holder ? holder : "another process");
     if (outcome == OUTCOME_OK && two_phase)
         log_detail("It gives prepared transactions when they are committed; the slot does so when "
                    "they are prepared.");
@@ -62,7 +77,7 @@ enum outcome slot_copy_make(PGconn *conn, PGconn *sql, const char *slot, bool tw
                             struct slot_copy *copy)
 {
     PGresult *result = NULL;
-    enum outcome outcome = slot_copy_ask(conn, slot, "cdcdump_peek", copy, &result);
+    enum outcome outcome = ask_for_copy(conn, slot, copy, &result);
 
     if (outcome == OUTCOME_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
         outcome = refuse_copy(conn, result, sql, slot);

@@ -27,8 +27,22 @@ struct slot_copy {
 enum outcome slot_copy_make(PGconn *conn, PGconn *sql, const char *slot, bool two_phase,
                             struct slot_copy *copy);
 
-/* The same without a word: *result is what the server said, or NULL where nothing could be sent. */
-enum outcome slot_copy_ask(PGconn *conn, const char *slot, const char *prefix,
-                           struct slot_copy *copy, PGresult **result);
+/*
+ * A copy that a capture reads, instead of the slot, which nobody holds then (source/slot_reader.h).  Its
+ * name tells of which slot it is one.  Without a word: *result is what the server said, or NULL where
+ * nothing could be sent.
+ */
+enum outcome slot_copy_to_read(PGconn *conn, const char *slot, struct slot_copy *copy,
+                               PGresult **result);
+
+/* SQL: the beginning of such names, for the slot whose name that expression is, a text. */
+#define SLOT_COPY_PREFIX(name)                                                                     \
+    "pg_catalog.concat('cdcdump_read_', pg_catalog.to_hex(pg_catalog.hashtext(" name ")), '_')"
+
+/* SQL: the process that reads the slot by a copy, NULL where there is none; slot: a row's alias. */
+#define SLOT_COPY_READER(slot)                                                                     \
+    "(SELECT c.active_pid FROM pg_replication_slots AS c WHERE c.temporary AND"                    \
+    " pg_catalog.starts_with(c.slot_name::text, " SLOT_COPY_PREFIX(slot ".slot_name::text") ")"     \
+    " LIMIT 1)"
 
 #endif

@@ -41,11 +41,28 @@ static enum outcome check_session(struct slot_reader *r)
     return outcome;
 }
 
+/*
+ * A copy lives as long as its session, and holds back WAL: the server shall notice soon when we have
+ * gone, as walsenders do.  Not all of these are known to all versions and systems.
+ */
+static enum outcome watch_client(struct slot_reader *r)
+{
+    return sql_run(r->fetcher.conn, "prepare for reading",
+                   "SELECT pg_catalog.set_config(s.name, w.value, false)"
+                   "  FROM pg_catalog.pg_settings AS s"
+                   "  JOIN (VALUES ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),"
+                   "               ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '60000'),"
+                   "               ('client_connection_check_interval', '10000')) AS w (name, value)"
+                   "    ON s.name OPERATOR(pg_catalog.=) w.name"
+                   " WHERE s.name OPERATOR(pg_catalog.<>) 'client_connection_check_interval'"
+                   "    OR pg_catalog.strpos(pg_catalog.version(), 'linux') OPERATOR(pg_catalog.>) 0");
+}
+
 static enum outcome copy_slot(struct slot_reader *r, struct stream *s, const char *slot)
 {
     PGconn *conn = r->fetcher.conn;
     PGresult *result = NULL;
-    enum outcome outcome = slot_copy_ask(conn, slot, "cdcdump_read", &r->copy, &result);
+    enum outcome outcome = slot_copy_to_read(conn, slot, &r->copy, &result);
 
     if (outcome == OUTCOME_OK && PQresultStatus(result) != PGRES_TUPLES_OK)
         outcome = stream_error(s, conn, result, "copy the replication slot");
@@ -150,6 +167,8 @@ enum outcome slot_reader_open(struct slot_reader *r, struct stream *s, struct co
     r->fetcher.keeps = true;
     if (outcome == OUTCOME_OK)
         outcome = check_session(r);
+    if (outcome == OUTCOME_OK)
+        outcome = watch_client(r);
     if (outcome != OUTCOME_OK)
         return outcome;
     stream_take_notices(s, r->fetcher.conn);

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "source/connection.h"
+#include "source/slot_copy.h"
 
 #define UTC_TIME(t)                                                                                \
     "pg_catalog.to_char(" t " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
@@ -28,7 +29,7 @@
  * Nothing that others have put into the search_path must be called: see source/slot.c.
  */
 static const char before_checkpoint[] =
-    "SELECT s.slot_name AS name, s.plugin, s.database, s.active_pid,"
+    "SELECT s.slot_name AS name, s.plugin, s.database, s.reader AS active_pid,"
     "       coalesce(" FIELD("invalidation_reason") ","
     "                CASE WHEN w.standby AND " FIELD("conflicting") "::bool THEN 'conflicting' END,"
     "                " FIELD("wal_status") ") AS state,"
@@ -63,7 +64,9 @@ static const char before_checkpoint[] =
     "       b.state AS blocker_state, b.since AS blocker_since, b.gid AS blocker_gid,"
     "       pg_catalog.quote_literal(b.gid) AS quoted_gid,"
     "       y.name AS standby_slot, y.what AS standby_what"
-    "  FROM (SELECT p.*, pg_catalog.to_jsonb(p) AS j FROM pg_replication_slots AS p) AS s"
+    "  FROM (SELECT p.*, pg_catalog.to_jsonb(p) AS j,"
+    "               coalesce(p.active_pid, " SLOT_COPY_READER("p") ") AS reader"
+    "          FROM pg_replication_slots AS p) AS s"
     " CROSS JOIN (SELECT r AS standby, CASE WHEN r THEN greatest(pg_last_wal_receive_lsn(),"
     "                                                            pg_last_wal_replay_lsn())"
     "                                       ELSE pg_current_wal_flush_lsn() END AS wal_end"
@@ -80,13 +83,13 @@ static const char no_checkpoint[] = "(SELECT NULL::pg_lsn AS redo_lsn, NULL::tex
 
 static const char behind_checkpoint[] =
     " AS c"
-    "  LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid"
-    "  LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid"
+    "  LEFT JOIN pg_stat_replication AS r ON r.pid = s.reader"
+    "  LEFT JOIN pg_stat_activity AS a ON a.pid = s.reader"
     "  LEFT JOIN LATERAL"
     "       (SELECT * FROM"
     "         (SELECT pid, application_name, pg_catalog.host(client_addr) AS client, state,"
     "                 " SHORT_TIME("xact_start") " AS since, NULL AS gid, backend_xid AS xid"
-    "            FROM pg_stat_activity WHERE pid IS DISTINCT FROM s.active_pid"
+    "            FROM pg_stat_activity WHERE pid IS DISTINCT FROM s.reader"
     "          UNION ALL"
     "          SELECT NULL, NULL, NULL, NULL, " SHORT_TIME("prepared") ", gid, transaction"
     "            FROM pg_prepared_xacts) AS t"
