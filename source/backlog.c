@@ -376,6 +376,8 @@ static bool feedback(struct stream *s, lsn_t flushed, bool ask_reply)
 {
     struct backlog *b = s->way;
 
+    if (b->nreaders == 0)
+        return true; /* nothing has been begun: the slot stays where it is */
     if (flushed > b->keeper.goal)
         b->keeper.goal = flushed;
     return slot_keeper_ask(&b->keeper, ask_reply);
@@ -430,6 +432,8 @@ enum outcome backlog_start(struct stream *s, const struct backlog_setup *setup)
     b->chosen = plugin_first_options(setup->o);
     slot_keeper_init(&b->keeper, setup->connector, setup->o->slot, setup->confirmed);
     outcome = slot_reader_open(&b->readers[0], s, setup->connector, setup->o, &b->chosen);
+    if (outcome == OUTCOME_OK)
+        outcome = slot_keeper_open(&b->keeper);
     if (outcome != OUTCOME_OK)
         return outcome;
     b->nreaders = 1;

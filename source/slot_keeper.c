@@ -35,12 +35,17 @@ void slot_keeper_init(struct slot_keeper *k, struct connector *connector, const 
     *k = (struct slot_keeper){.connector = connector, .slot = slot, .told = told, .goal = told};
 }
 
+enum outcome slot_keeper_open(struct slot_keeper *k)
+{
+    return connector_connect(k->connector, CONNECTION_SQL, &k->conn);
+}
+
 static bool send(struct slot_keeper *k, lsn_t goal)
 {
     char position[24];
     const char *params[] = {k->slot, position};
 
-    if (!k->conn && connector_connect(k->connector, CONNECTION_SQL, &k->conn) != OUTCOME_OK)
+    if (!k->conn && slot_keeper_open(k) != OUTCOME_OK)
         return false;
     snprintf(position, sizeof position, LSN_FMT, LSN_ARGS(goal));
     k->asked_at = clock_ticks();

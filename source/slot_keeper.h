@@ -13,7 +13,7 @@
 struct slot_keeper {
     struct connector *connector; /* borrowed, like the name */
     const char *slot;
-    PGconn *conn;      /* owned; NULL until it is needed */
+    PGconn *conn;      /* owned */
     bool busy;         /* a question is on its way, */
     bool moves;        /* one that moves the slot */
     lsn_t told;        /* where the slot is, as it was last seen */
@@ -34,6 +34,9 @@ enum slot_keeper_step {
 /* told: where the slot is. */
 void slot_keeper_init(struct slot_keeper *k, struct connector *connector, const char *slot,
                       lsn_t told);
+
+/* Connects, so that it is known before anything is read whether that can be. */
+enum outcome slot_keeper_open(struct slot_keeper *k);
 
 /*
  * Asks how far the WAL goes, if look; moves the slot if it is behind its goal and that is due.

@@ -53,7 +53,7 @@ my %kinds = (
     },
     'walsender ended' => {
         weight => 2, lane => sub ($l) { 1 },
-        begin => sub ($f, $w) { $w->{server}->running && eval { $w->{server}->terminate_slot_user($f->{lane}->slot) } },
+        begin => sub ($f, $w) { $w->{server}->running && $f->{lane}->is_up && _terminate($f, $w) },
         poll => sub ($f, $w) { 1 },
     },
     'reader stopped' => {
@@ -190,7 +190,7 @@ my %kinds = (
         begin => sub ($f, $w) {
             return 0 unless $f->{lane}->is_up && $w->{server}->running;
             my $slot = eval { $w->{server}->slot($f->{lane}->slot) } or return 0;
-            $f->{pid} = $slot->{active_pid} // return 0;
+            $f->{pid} = $slot->{active_pid} // (eval { $f->{lane}->backends })[0] // return 0;
             return kill('STOP', $f->{pid}) && ($w->{stopped}{ $f->{pid} } = 1) && _since($f);
         },
         poll => sub ($f, $w) {
@@ -250,6 +250,13 @@ sub step ($f, $w) {
     elsif (time > $f->{begun} + CdcTest::Process::patient(60)) {
         die text($f) . ': no effect within 60 seconds' . ($f->{lane} ? '; it says: ' . substr($f->{lane}->said, -2000) : '') . "\n";
     }
+}
+
+# The one that holds the slot, or one of those that read copies of it and look after it.
+sub _terminate ($f, $w) {
+    return 1 if eval { $w->{server}->terminate_slot_user($f->{lane}->slot) };
+    my ($pid) = eval { $f->{lane}->backends } or return 0;
+    return eval { $w->{server}->sql('postgres', "SELECT pg_terminate_backend($pid)") eq 't' };
 }
 
 sub _since ($f) { return $f->{since} = time }
@@ -322,7 +329,7 @@ sub _poll_stall ($f, $w) {
     if (!$f->{stalled}) {
         # At the end of a bounded run nothing is to be given up any more, the connection is closed at once.
         return 0 unless substr($lane->said, $f->{mark}) =~ /the output has taken nothing for/
-            || $lane->is_bounded && $w->{server}->running && eval { !$w->{server}->slot($lane->slot)->{active_pid} };
+            || $lane->is_bounded && $w->{server}->running && eval { !$lane->holds_slot };
         $f->{stalled} = time;
         # Nobody holds up the server now.
         my $began = time;

@@ -13,7 +13,8 @@
 #
 # new(%opts): name, server, db, dir, args; proxy => $proxy (a Torture::Proxy): by TCP through that, else by the
 # unix socket; faults => $f (a CdcTest::Faults): with the shim; messages => 1: records for messages; tells_time => 1: its
-# records say when they were written.
+# records say when they were written; transport => 'sql': how changes come, with small pieces and a small backlog as what
+# is caught up with through SQL.
 #
 # Kinds: File (-f, rotated by SIGHUP), Files (-f with placeholders), Append (standard output is a file), Pipe
 # (a reader that is a process of its own and appends what it takes to a file), Reply (such a reader that says what
@@ -75,7 +76,12 @@ sub conninfo ($self) {
 sub argv ($self) {
     return ($Cdc::BINARY, '-d', $self->conninfo, '-S', $self->slot, qw(-m never --publication-mode existing --publication torture),
         '--state', $self->{state}, qw(-v --status-interval 0.5 --retry-delay 0.1 --stall-timeout 1),
-        $self->{messages} ? '--messages' : (), @{ $self->{args} });
+        $self->{messages} ? '--messages' : (), $self->transport_args, @{ $self->{args} });
+}
+
+sub transport_args ($self) {
+    my $transport = $self->{transport} // return;
+    return ("--transport=$transport", $transport eq 'stream' ? () : '--catch-up-bytes=4kB');
 }
 
 sub running ($self) { return $self->{process} && $self->{process}->running }
@@ -110,7 +116,20 @@ sub said ($self) {
     return scalar(<$fh>) // '';
 }
 
-sub streams ($self) { return scalar(() = $self->said =~ /streaming from/g) }
+# How often it has begun to read changes, in either way.
+sub streams ($self) { return scalar(() = $self->said =~ /streaming from|reading through SQL from/g) }
+sub through_sql ($self) { return scalar(() = $self->said =~ /reading from \S+ to \S+ through SQL/g) }
+
+# Whether one of its sessions holds a slot, ours or a copy.
+sub holds_slot ($self) {
+    return $self->{server}->sql('postgres', "SELECT count(*) FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid
+        WHERE application_name = '$self->{name}'") > 0;
+}
+
+# Its sessions on the server: where changes are read through SQL none of them holds the slot.
+sub backends ($self) {
+    return map { $_->[0] } @{ $self->{server}->query('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name = '$self->{name}' ORDER BY random()") };
+}
 
 # It has come so far that it heeds signals and has a connection.
 sub is_up ($self) { return $self->running && $self->catches('TERM') && $self->streams > 0 }

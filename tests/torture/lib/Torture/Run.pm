@@ -28,8 +28,8 @@ BEGIN {
 sub new ($class, @argv) {
     my %o = (seconds => 100, seed => (time * 1000) % 1_000_000);
     local @ARGV = @argv;
-    Getopt::Long::GetOptions(\%o, qw(seconds=f seed=i report=s only=s without=s verbose|v), 'lanes=s' => \$o{wanted}) && !@ARGV
-        or die "usage: torture --seconds=N [--seed=N] [--report=FILE] [--only=KINDS] [--without=KINDS] [--lanes=NAMES] [-v]\n";
+    Getopt::Long::GetOptions(\%o, qw(seconds=f seed=i report=s only=s without=s verbose|v), 'lanes=s' => \$o{wanted}, 'transports=s' => \$o{transports}) && !@ARGV
+        or die "usage: torture --seconds=N [--seed=N] [--report=FILE] [--only=KINDS] [--without=KINDS] [--lanes=NAMES] [--transports=NAMES] [-v]\n";
     my $self = bless { %o, round => 0, fired => {}, skipped => {}, recent => [], lanes => [], checks => 0, regressed => 0 }, $class;
     my %known = map { $_ => 1 } Torture::Faults::all();
     for my $list (grep { defined } @o{qw(only without)}) {
@@ -81,7 +81,7 @@ sub set_up ($self) {
     my $pg = $self->{server} = PgServer->new(
         initdb => ['--wal-segsize=1'],
         extra_conf => { wal_sender_timeout => '3s', checkpoint_timeout => '30s', max_wal_size => '32MB', min_wal_size => '4MB',
-            log_min_messages => 'warning', logical_decoding_work_mem => '64kB' });
+            log_min_messages => 'warning', logical_decoding_work_mem => '64kB', max_replication_slots => 50, max_wal_senders => 20 });
     my $messages = $pg->version >= 14;
     $self->{work} = Torture::Workload->new(server => $pg, db => 'shop', seed => $self->{seed}, messages => $messages);
     $pg->sql('shop', 'CREATE PUBLICATION torture FOR TABLE ' . join(', ', sort keys %Torture::Workload::KEY));
@@ -121,8 +121,15 @@ sub make_lanes ($self, $messages) {
     for (@all) {
         my ($kind, $name, %opts) = @$_;
         next if %wanted && !$wanted{$name};
+        $opts{transport} = $self->choose_transport if $self->can_do('--transport');
         push @{ $self->{lanes} }, "Torture::Lane::$kind"->new(name => $name, server => $self->{server}, db => 'shop', dir => $self->{dir}, %opts);
     }
+}
+
+# Each lane has one for the whole run.
+sub choose_transport ($self) {
+    my @names = split /,/, $self->{transports} // 'stream,sql,auto';
+    return $names[$self->random(scalar @names)];
 }
 
 # ---- time goes by ----
@@ -242,7 +249,7 @@ sub check_slots ($self) {
 # What is on record reaches the server, or it would keep its WAL for ever.
 sub check_told ($self, $lsn) {
     $self->pump_until(sub {
-        my ($least) = map { $_->[0] } @{ $self->{server}->query('postgres', 'SELECT min(confirmed_flush_lsn) FROM pg_replication_slots') };
+        my ($least) = map { $_->[0] } @{ $self->{server}->query('postgres', 'SELECT min(confirmed_flush_lsn) FROM pg_replication_slots WHERE NOT temporary') };
         return PgServer::lsn_num($least) >= $lsn;
     }, 60, 'slots to reach ' . PgServer::lsn_text($lsn));
 }
@@ -284,7 +291,7 @@ sub figures ($self, $failure) {
         lanes => { map { my $j = $_->judge; $_->name => {
             repeats => $_->repeats, transactions => $j->{transactions}, events => $j->{events}, messages => $j->{said},
             repeated => $j->{repeated}, repeated_transactions => $j->{repeated_transactions}, starts => $_->{starts}, ends => $_->{ends},
-            rss => $_->{rss}, torn => $_->{torn} // 0 } } @lanes },
+            transport => $_->{transport}, rss => $_->{rss}, torn => $_->{torn} // 0 } } @lanes },
     };
 }
 
@@ -304,10 +311,10 @@ sub tell_figures ($self, $failure) {
     printf "%-18s %6d %8d\n", $_, $f->{fired}{$_} // 0, $f->{skipped}{$_} // 0
         for sort keys %{ { %{ $f->{fired} }, %{ $f->{skipped} } } };
     printf "%-18s %6d %8d in %d rounds, %d seconds\n\n", 'all', $f->{faults}, sum0(values %{ $f->{skipped} }), $f->{rounds}, $f->{seconds};
-    printf "%-8s %6s %12s %9s %9s %17s   %s\n", 'lane', 'starts', 'transactions', 'events', 'repeated', 'RSS first/last/max', 'ends';
+    printf "%-8s %-6s %6s %12s %9s %9s %17s   %s\n", 'lane', 'by', 'starts', 'transactions', 'events', 'repeated', 'RSS first/last/max', 'ends';
     for my $name (sort keys %{ $f->{lanes} }) {
         my $l = $f->{lanes}{$name};
-        printf "%-8s %6d %12d %9d %9s %17s   %s\n", $name, @$l{qw(starts transactions events)}, $l->{repeats} ? $l->{repeated} : "$l->{repeated} (none)",
+        printf "%-8s %-6s %6d %12d %9d %9s %17s   %s\n", $name, $l->{transport} // '-', @$l{qw(starts transactions events)}, $l->{repeats} ? $l->{repeated} : "$l->{repeated} (none)",
             join('/', map { $_ // '-' } @{ $l->{rss} }{qw(first last max)}), join ', ', map { "$_: $l->{ends}{$_}" } sort keys %{ $l->{ends} };
     }
     printf "\nslots that were taken back by a crash: %d; batches that a killed cdcdump left torn: %d; memory of the harness: %d kB\n",
