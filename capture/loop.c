@@ -373,7 +373,7 @@ static enum outcome push_wal(struct loop *l)
     PGconn *sql;
     enum outcome outcome;
 
-    if (!waits_for_past(l) || reached != l->waits_at) {
+    if (!waits_for_past(l) || reached != l->waits_at || s->stream.working) {
         l->waits_at = reached;
         l->waits_since = l->now;
         return OUTCOME_OK;

@@ -335,6 +335,7 @@ static enum stream_step next(struct stream *s, struct stream_message *m, enum ou
         step = go_on(s, outcome);
     if (step == STREAM_NONE && b->readers[b->giving].upto)
         step = take(s, m, outcome);
+    s->working = is_reading(b);
     if (!s->unpublished)
         return step;
     *outcome = OUTCOME_POSITION_LOST;

@@ -26,6 +26,7 @@ struct stream {
     bool looks;     /* --peek: no feedback tells of anything flushed, so that the slot stays */
     const char *publication; /* that the plugin was told of */
     bool chunks;    /* the plugin holds whole transactions: wal2json's format version 1 */
+    bool working;   /* the server is at work on what it was asked for, of which nothing need come */
     bool begun;     /* the server has agreed to give changes */
     lsn_t received; /* highest position the server has spoken of: nothing above it is fed back */
     bool loopback;    /* over TCP within this machine; the receive window is small then */
