@@ -158,7 +158,7 @@ enum outcome checks_slot_missing(struct session *s)
  */
 static enum outcome await_slot(struct session *s, PGconn *sql, struct slot *slot)
 {
-    enum { PATIENCE_SEC = 5, PAUSE_USEC = 50000 };
+    enum { PATIENCE_SEC = 5, PAUSE_USEC = 50000 }; /* more than readers of copies need: slot_reader.c */
     usec_t patience = PATIENCE_SEC * USEC_PER_SEC + (s->prepared ? s->system.wal_sender_timeout : 0);
     usec_t deadline = clock_ticks() + patience;
 

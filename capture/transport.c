@@ -74,7 +74,7 @@ static enum outcome try_backlog(struct session *s, const struct slot *slot, bool
 /* The slot functions, if they are asked for or worth it. */
 static enum outcome start_backlog(struct session *s, PGconn *sql, bool *begun)
 {
-    bool must = s->o->transport == TRANSPORT_SQL;
+    bool must = s->o->transport == TRANSPORT_SQL && !s->unfit;
     struct slot slot;
     const char *against;
     enum outcome outcome;

@@ -272,14 +272,24 @@ static enum stream_step give_sign(struct backlog *b, struct stream_message *m)
     return STREAM_MESSAGE;
 }
 
-/* Where another transport may do better it is tried instead, which says what is wrong if that is, too. */
+/*
+ * The functions decode a piece whole: with an error what precedes it is not given, either.  The other
+ * transport gives that, and then says what is wrong, if it meets it, too.
+ */
+static enum stream_step give_way(struct stream *s, const char *why, size_t len)
+{
+    log_verbose("not reading through SQL: %.*s", (int)len, why);
+    s->unfit = true;
+    return STREAM_OVER;
+}
+
 static enum stream_step failed(struct stream *s, const struct slot_reader *r, enum outcome *outcome)
 {
-    const struct backlog *b = s->way;
     bool ended = strncmp(result_sqlstate(r->fetcher.result), "57P", 3) == 0; /* session or server */
+    enum stream_step step;
     struct buf why;
 
-    if (!b->with.yields || ended) {
+    if (ended) {
         *outcome = stream_error(s, r->fetcher.conn, r->fetcher.result, "read changes");
         return *outcome == OUTCOME_UNAVAILABLE ? STREAM_ENDED : STREAM_FAILED;
     }
@@ -287,10 +297,9 @@ static enum stream_step failed(struct stream *s, const struct slot_reader *r, en
     log_keep_errors(&why);
     (void)stream_error(s, r->fetcher.conn, r->fetcher.result, "read changes");
     log_keep_errors(NULL);
-    log_verbose("not reading through SQL: %.*s", (int)why.len, why.data);
+    step = give_way(s, why.data, why.len);
     buf_release(&why);
-    s->unfit = true;
-    return STREAM_OVER;
+    return step;
 }
 
 /* The next message of the piece that is being taken; STREAM_NONE with no such piece: its end. */
@@ -302,7 +311,6 @@ static enum stream_step take(struct stream *s, struct stream_message *m, enum ou
 
     switch (slot_reader_next(r, m)) {
     case SLOT_READER_MESSAGE:
-        s->begun = true;
         if (m->lsn > s->received)
             s->received = m->lsn;
         return STREAM_MESSAGE;
@@ -336,10 +344,7 @@ static enum stream_step next(struct stream *s, struct stream_message *m, enum ou
     if (step == STREAM_NONE && b->readers[b->giving].upto)
         step = take(s, m, outcome);
     s->working = is_reading(b);
-    if (!s->unpublished)
-        return step;
-    *outcome = OUTCOME_POSITION_LOST;
-    return STREAM_FAILED;
+    return s->unpublished ? give_way(s, "a publication is missing", 24) : step;
 }
 
 static bool read_sockets(struct stream *s)
@@ -438,6 +443,7 @@ enum outcome backlog_start(struct stream *s, const struct backlog_setup *setup)
     if (outcome != OUTCOME_OK)
         return outcome;
     b->nreaders = 1;
+    s->begun = s->yields = true;
     b->arguments = slot_reader_arguments(&b->readers[0], setup->o, &b->chosen);
     s->nan_is_null = plugin_nan_is_null(setup->o, &b->chosen);
     log_verbose("reading through SQL from " LSN_FMT, LSN_ARGS(setup->start));

@@ -25,7 +25,7 @@ struct backlog_setup {
     lsn_t confirmed; /* where the slot is */
     lsn_t end;       /* where the run is to end, if that is known; 0 = the end of the WAL, later on */
     bool stays;      /* looks for more again and again; else STREAM_OVER when little is left */
-    bool yields;     /* STREAM_OVER also where this way is not a good one; else errors end the run */
+    bool yields;     /* STREAM_OVER also where this way is not a good one */
 };
 
 /* Connects.  Other than OUTCOME_OK: logged, and the stream is to be closed. */

@@ -52,7 +52,7 @@ static enum outcome watch_client(struct slot_reader *r)
                    "  FROM pg_catalog.pg_settings AS s"
                    "  JOIN (VALUES ('tcp_keepalives_idle', '30'), ('tcp_keepalives_interval', '10'),"
                    "               ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '60000'),"
-                   "               ('client_connection_check_interval', '10000')) AS w (name, value)"
+                   "               ('client_connection_check_interval', '2000')) AS w (name, value)"
                    "    ON s.name OPERATOR(pg_catalog.=) w.name"
                    " WHERE s.name OPERATOR(pg_catalog.<>) 'client_connection_check_interval'"
                    "    OR pg_catalog.strpos(pg_catalog.version(), 'linux') OPERATOR(pg_catalog.>) 0");

@@ -76,8 +76,10 @@ static void on_notice(void *arg, const PGresult *result)
     }
     if (s->plugin->publishes && strcmp(result_sqlstate(result), "55000") == 0) {
         s->unpublished = true;
-        server_error(NULL, result, "read all changes");
-        hint_at_publication(s);
+        if (!s->yields)
+            server_error(NULL, result, "read all changes");
+        if (!s->yields)
+            hint_at_publication(s);
         return;
     }
     severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);

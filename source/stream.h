@@ -31,6 +31,7 @@ struct stream {
     lsn_t received; /* highest position the server has spoken of: nothing above it is fed back */
     bool loopback;    /* over TCP within this machine; the receive window is small then */
     bool unpublished; /* the server has said that it leaves changes out: see stream.c */
+    bool yields;      /* what is wrong with the changes is for another transport to say */
     bool unfit;       /* STREAM_OVER as the transport is not one for this server or slot */
     bool unreadable;  /* the server could not read its WAL, which may pass */
     bool forbidden;   /* the start was refused for want of privileges */
