@@ -12,28 +12,35 @@
 
 /* ---- opening ---- */
 
+static const char session_question[] =
+    "SELECT pg_catalog.pg_backend_pid() AS pid,"
+    "       CASE WHEN NOT pg_catalog.has_function_privilege("
+    "              'pg_catalog.pg_logical_slot_get_binary_changes("
+    "pg_catalog.name, pg_catalog.pg_lsn, pg_catalog.int4, pg_catalog.text[])', 'EXECUTE')"
+    "            THEN 'pg_logical_slot_get_binary_changes'"
+    "            WHEN NOT pg_catalog.has_function_privilege("
+    "              'pg_catalog.pg_replication_slot_advance(pg_catalog.name, pg_catalog.pg_lsn)',"
+    "              'EXECUTE') THEN 'pg_replication_slot_advance' END AS forbidden";
+
 /*
- * Behind a pooler the next statement may be another session's, which does not have the copy.  And the
- * slot is moved only when something is on record: that it may be is better known before.
+ * Behind a pooler the next statement may be another session's, which does not have the copy.  And what
+ * the role may not call is better known before anything has been read.
  */
 static enum outcome check_session(struct slot_reader *r)
 {
     PGresult *result;
     PGconn *conn = r->fetcher.conn;
     enum outcome outcome =
-        sql_query(conn, "ask for the server process",
-                  "SELECT pg_catalog.pg_backend_pid() AS pid, pg_catalog.has_function_privilege("
-                  "'pg_catalog.pg_replication_slot_advance(pg_catalog.name, pg_catalog.pg_lsn)',"
-                  " 'EXECUTE') AS moves",
-                  0, NULL, &result);
+        sql_query(conn, "ask for the server process", session_question, 0, NULL, &result);
+    const char *forbidden = outcome == OUTCOME_OK ? result_text(result, 0, "forbidden") : NULL;
 
     if (outcome == OUTCOME_OK && result_i32(result, 0, "pid") != PQbackendPID(conn)) {
         log_error("changes cannot be read through SQL: a connection pooler lies before the server");
         log_hint("Connect to the server itself, or use --transport=stream.");
         outcome = OUTCOME_MISUSED;
-    } else if (outcome == OUTCOME_OK && !result_bool(result, 0, "moves")) {
-        log_error("changes cannot be read through SQL: permission denied for function "
-                  "pg_replication_slot_advance");
+    } else if (forbidden) {
+        log_error("changes cannot be read through SQL: permission denied for function %s",
+                  forbidden);
         log_hint("Grant EXECUTE on it, or use --transport=stream.");
         outcome = OUTCOME_MISUSED;
     }

@@ -47,7 +47,7 @@ sub is_sanitized () {
 
 sub new ($class, %opts) {
     my $self = bless {
-        args => [], %opts, starts => 0, ends => {}, expected => [], excused => 0, may_start => 0, is_down => 0,
+        args => [], %opts, starts => 0, pieces => 0, ends => {}, expected => [], excused => 0, may_start => 0, is_down => 0,
         rss => {}, looked_at => 0, parts => [],
     }, $class;
     $self->{dir} .= "/$self->{name}";
@@ -118,7 +118,6 @@ sub said ($self) {
 
 # How often it has begun to read changes, in either way.
 sub streams ($self) { return scalar(() = $self->said =~ /streaming from|reading through SQL from/g) }
-sub through_sql ($self) { return scalar(() = $self->said =~ /reading from \S+ to \S+ through SQL/g) }
 
 # Whether one of its sessions holds a slot, ours or a copy.
 sub holds_slot ($self) {
@@ -189,6 +188,7 @@ sub _has_ended ($self) {
         if !$fits || $said =~ /Sanitizer|runtime error: /;
     $self->{last_end} = "$how $number";
     $self->{ends}{"$how $number"}++;
+    $self->{pieces} += () = $said =~ /reading from \S+ to \S+ through SQL/g;
     delete $self->{process};
     $self->end_run;
     $self->{may_start} = time + ($how eq 'exit' && $number == 3 ? 0.3 : $self->pause);

@@ -72,7 +72,10 @@ sub run ($self) {
     $self->say_if_asked('the end');
     $self->check(@{ $self->{lanes} });
     $self->end_lanes;
-    $_->check_memory for @{ $self->{lanes} };
+    for my $lane (@{ $self->{lanes} }) {
+        $lane->check_memory;
+        die $lane->name . ": nothing was read through SQL\n" if ($lane->{transport} // '') eq 'sql' && !$lane->{pieces};
+    }
 }
 
 # ---- what there is ----
@@ -291,7 +294,7 @@ sub figures ($self, $failure) {
         lanes => { map { my $j = $_->judge; $_->name => {
             repeats => $_->repeats, transactions => $j->{transactions}, events => $j->{events}, messages => $j->{said},
             repeated => $j->{repeated}, repeated_transactions => $j->{repeated_transactions}, starts => $_->{starts}, ends => $_->{ends},
-            transport => $_->{transport}, rss => $_->{rss}, torn => $_->{torn} // 0 } } @lanes },
+            transport => $_->{transport}, pieces => $_->{pieces}, rss => $_->{rss}, torn => $_->{torn} // 0 } } @lanes },
     };
 }
 
@@ -311,10 +314,10 @@ sub tell_figures ($self, $failure) {
     printf "%-18s %6d %8d\n", $_, $f->{fired}{$_} // 0, $f->{skipped}{$_} // 0
         for sort keys %{ { %{ $f->{fired} }, %{ $f->{skipped} } } };
     printf "%-18s %6d %8d in %d rounds, %d seconds\n\n", 'all', $f->{faults}, sum0(values %{ $f->{skipped} }), $f->{rounds}, $f->{seconds};
-    printf "%-8s %-6s %6s %12s %9s %9s %17s   %s\n", 'lane', 'by', 'starts', 'transactions', 'events', 'repeated', 'RSS first/last/max', 'ends';
+    printf "%-8s %-6s %6s %6s %12s %9s %9s %17s   %s\n", 'lane', 'by', 'pieces', 'starts', 'transactions', 'events', 'repeated', 'RSS first/last/max', 'ends';
     for my $name (sort keys %{ $f->{lanes} }) {
         my $l = $f->{lanes}{$name};
-        printf "%-8s %-6s %6d %12d %9d %9s %17s   %s\n", $name, $l->{transport} // '-', @$l{qw(starts transactions events)}, $l->{repeats} ? $l->{repeated} : "$l->{repeated} (none)",
+        printf "%-8s %-6s %6d %6d %12d %9d %9s %17s   %s\n", $name, $l->{transport} // '-', @$l{qw(pieces starts transactions events)}, $l->{repeats} ? $l->{repeated} : "$l->{repeated} (none)",
             join('/', map { $_ // '-' } @{ $l->{rss} }{qw(first last max)}), join ', ', map { "$_: $l->{ends}{$_}" } sort keys %{ $l->{ends} };
     }
     printf "\nslots that were taken back by a crash: %d; batches that a killed cdcdump left torn: %d; memory of the harness: %d kB\n",
