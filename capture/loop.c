@@ -15,6 +15,7 @@ enum {
     SETTLE_USEC = 1000000,      /* accepted output is put on record that often */
     ASK_USEC = 100000,          /* with --until, ask the quiet server where it stands */
     PUSH_USEC = 100000,         /* rows wait for a stream that stands still: see push_wal() */
+    PUSH_SELDOM_USEC = 1000000, /* likewise, where the server may just be at work */
     ASK_SOON_USEC = 2000,       /* beside the chunks of a snapshot, ask the server that often */
     SILENCE_SEC = 60,           /* likewise: a server that says nothing for so long has gone */
     MOST_SILENCE_SEC = 3600 * 24,
@@ -364,7 +365,8 @@ static bool waits_for_past(const struct loop *l)
 
 /*
  * Some WAL is flushed by nobody's commit: reading rows prunes pages, for one.  On a quiet server the
- * stream would stand still before it for a long time.
+ * stream would stand still before it for a long time, and so would the slot functions within a record
+ * of which only the beginning is flushed.
  */
 static enum outcome push_wal(struct loop *l)
 {
@@ -373,12 +375,12 @@ static enum outcome push_wal(struct loop *l)
     PGconn *sql;
     enum outcome outcome;
 
-    if (!waits_for_past(l) || reached != l->waits_at || s->stream.working) {
+    if (!(s->stream.working || waits_for_past(l)) || reached != l->waits_at) {
         l->waits_at = reached;
         l->waits_since = l->now;
         return OUTCOME_OK;
     }
-    if (l->now - l->waits_since < PUSH_USEC)
+    if (l->now - l->waits_since < (s->stream.working ? PUSH_SELDOM_USEC : PUSH_USEC))
         return OUTCOME_OK;
     l->waits_since = l->now;
     outcome = catalog_connection(s->catalog, &sql);
@@ -651,8 +653,8 @@ enum outcome loop_run(struct session *s)
         if (outcome != OUTCOME_OK)
             return outcome;
         l.now = clock_ticks();
-        if (l.unread || l.blocked_since)
-            s->pipeline.last_change = l.now; /* it is the reader who is idle */
+        if (l.unread || l.blocked_since || s->stream.working)
+            s->pipeline.last_change = l.now; /* it is the reader who is idle, or the server at work */
     }
 }
 

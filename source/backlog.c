@@ -18,7 +18,6 @@ enum {
     SMALLEST = 4,             /* a fourth of them the smallest one */
     FARTHEST = 16,            /* times catch_up_bytes behind restart_lsn it does not pay any more */
     LOOK_USEC = 100000,       /* for more WAL, when all has been read */
-    SIGNS = 2,                /* some formats need two positions: see capture/pipeline.c */
 };
 
 struct backlog {
@@ -115,6 +114,8 @@ static void open_second(struct stream *s)
                r->at > b->asked || chosen.refused != b->chosen.refused;
     log_keep_errors(NULL);
     if (b->alone) {
+        if (why.len == 0)
+            buf_add_str(&why, "the other one's copy of the slot is another");
         log_verbose("reading with one connection: %.*s", (int)why.len, why.data);
         slot_reader_close(r);
     } else {
@@ -181,7 +182,7 @@ static void end_piece(struct backlog *b, lsn_t upto)
         if (b->end > b->asked)
             b->end = b->asked;
     }
-    b->signs = SIGNS;
+    b->signs = 1;
 }
 
 /* ---- the slot, and the end of the WAL ---- */

@@ -65,7 +65,9 @@ enum outcome fetcher_begin(struct fetcher *r, const char *snapshot)
 enum outcome fetcher_send(struct fetcher *r, const char *statements)
 {
     r->busy = PQsendQuery(r->conn, statements) == 1;
-    return r->busy ? OUTCOME_OK : server_error(r->conn, NULL, "ask for rows");
+    if (r->busy || r->keeps)
+        return r->busy ? OUTCOME_OK : OUTCOME_UNAVAILABLE;
+    return server_error(r->conn, NULL, "ask for rows");
 }
 
 /* One line, or the end of the COPY. */

@@ -81,6 +81,18 @@ static enum slot_keeper_step disturbed(const struct slot_keeper *k, const PGresu
     return SLOT_KEEPER_DISTURBED;
 }
 
+/* Between the look at the slot and its move others have dropped it, moved it on, or are at it. */
+static bool is_disturbance(const char *sqlstate)
+{
+    return strncmp(sqlstate, "55", 2) == 0 || strcmp(sqlstate, "42704") == 0;
+}
+
+static enum slot_keeper_step refused(const struct slot_keeper *k, const PGresult *result)
+{
+    server_warning(k->conn, result, "advance the replication slot");
+    return SLOT_KEEPER_DISTURBED;
+}
+
 static enum slot_keeper_step heed(struct slot_keeper *k, const PGresult *result)
 {
     usec_t now = clock_ticks(), rest = SHARE * (now - k->asked_at);
@@ -109,6 +121,8 @@ enum slot_keeper_step slot_keeper_take(struct slot_keeper *k, enum outcome *outc
     result = PQgetResult(k->conn);
     if (PQresultStatus(result) == PGRES_TUPLES_OK)
         step = heed(k, result);
+    else if (is_disturbance(result_sqlstate(result)))
+        step = refused(k, result);
     else
         *outcome = server_error(k->conn, result, "advance the replication slot");
     PQclear(result);
@@ -156,6 +170,8 @@ void slot_keeper_finish(struct slot_keeper *k)
     bool good;
 
     buf_init(&why, 256);
+    if (k->goal > k->told)
+        log_verbose("advancing the slot to " LSN_FMT, LSN_ARGS(k->goal));
     log_keep_errors(&why);
     good = tell(k);
     if (!good && !signals_stop()) {
@@ -163,6 +179,8 @@ void slot_keeper_finish(struct slot_keeper *k)
         good = tell(k);
     }
     log_keep_errors(NULL);
+    if (!good && why.len == 0)
+        buf_add_str(&why, "it is in use");
     if (!good)
         log_verbose("the slot could not be told: %.*s", (int)why.len, why.data);
     buf_release(&why);
