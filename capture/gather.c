@@ -10,7 +10,9 @@ enum {
     MOST_USEC = 300,            /* and a longer one gains little */
     FULL_BYTES = 12 * 1024,     /* loopback: such a turn has left something in the sender's queue */
     NEXT_USEC = 20,             /* then it takes so long to arrive */
-    LONG_USEC = 10000,          /* loopback: the queue has been emptied and is to fill again */
+    LONG_LEAST_USEC = 1000,     /* loopback: the queue has been emptied and is to fill again, */
+    LONG_MOST_USEC = 10000,     /* for so long as */
+    LONG_BYTES_PER_USEC = 24,   /* it takes at that rate: of small messages it holds little */
     FAST_BYTES_PER_MSEC = 8192, /* if it fills that fast: a backlog, not small transactions */
 };
 
@@ -22,21 +24,32 @@ static usec_t short_pause(const struct gather *g, size_t bytes, usec_t took)
     return pause < LEAST_USEC ? 0 : pause > MOST_USEC ? MOST_USEC : pause;
 }
 
+static usec_t long_pause(size_t held)
+{
+    usec_t pause = (usec_t)held / LONG_BYTES_PER_USEC;
+
+    return pause < LONG_LEAST_USEC  ? LONG_LEAST_USEC
+           : pause > LONG_MOST_USEC ? LONG_MOST_USEC
+                                    : pause;
+}
+
 /*
  * A turn that filled the window is followed soon: the sender has more.  One that did not has
  * emptied the sender's queue, and ends a cycle; if the cycle was fast, the queue may fill again.
  */
 static usec_t loopback_pause(struct gather *g, size_t bytes, usec_t took, usec_t now)
 {
+    size_t held;
     bool fast;
 
     g->cycle_bytes += bytes;
     if (bytes >= FULL_BYTES)
         return NEXT_USEC;
     fast = (usec_t)g->cycle_bytes * 1000 >= (now - g->cycle_start) * FAST_BYTES_PER_MSEC;
+    held = g->cycle_bytes;
     g->cycle_bytes = 0;
     g->cycle_start = now;
-    return fast ? LONG_USEC : short_pause(g, bytes, took);
+    return fast ? long_pause(held) : short_pause(g, bytes, took);
 }
 
 static unsigned next_pause(struct gather *g, size_t bytes, usec_t took, usec_t now)

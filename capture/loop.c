@@ -371,16 +371,17 @@ static bool waits_for_past(const struct loop *l)
 static enum outcome push_wal(struct loop *l)
 {
     struct session *s = l->s;
+    bool working = s->stream.working && !l->unread;
     lsn_t reached = s->delivery.emitted.lsn;
     PGconn *sql;
     enum outcome outcome;
 
-    if (!(s->stream.working || waits_for_past(l)) || reached != l->waits_at) {
+    if (!(working || waits_for_past(l)) || reached != l->waits_at) {
         l->waits_at = reached;
         l->waits_since = l->now;
         return OUTCOME_OK;
     }
-    if (l->now - l->waits_since < (s->stream.working ? PUSH_SELDOM_USEC : PUSH_USEC))
+    if (l->now - l->waits_since < (working ? PUSH_SELDOM_USEC : PUSH_USEC))
         return OUTCOME_OK;
     l->waits_since = l->now;
     outcome = catalog_connection(s->catalog, &sql);
