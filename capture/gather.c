@@ -10,9 +10,9 @@ enum {
     MOST_USEC = 300,            /* and a longer one gains little */
     FULL_BYTES = 12 * 1024,     /* loopback: such a turn has left something in the sender's queue */
     NEXT_USEC = 20,             /* then it takes so long to arrive */
-    LONG_LEAST_USEC = 1000,     /* loopback: the queue has been emptied and is to fill again, */
-    LONG_MOST_USEC = 10000,     /* for so long as */
-    LONG_BYTES_PER_USEC = 24,   /* it takes at that rate: of small messages it holds little */
+    LONG_FIRST_USEC = 3000,     /* loopback: the queue has been emptied and is to fill again; */
+    LONG_LEAST_USEC = 1000,     /* how long it is left alone at least, */
+    LONG_MOST_USEC = 10000,     /* and at most */
     FAST_BYTES_PER_MSEC = 8192, /* if it fills that fast: a backlog, not small transactions */
 };
 
@@ -24,13 +24,23 @@ static usec_t short_pause(const struct gather *g, size_t bytes, usec_t took)
     return pause < LEAST_USEC ? 0 : pause > MOST_USEC ? MOST_USEC : pause;
 }
 
-static usec_t long_pause(size_t held)
+/*
+ * How much the queue holds depends on the size of the messages, and how fast it empties on the way
+ * there, so the length is sought: it grows or shrinks for as long as that makes the stream faster.
+ */
+static usec_t long_pause(struct gather *g, size_t bytes, usec_t took)
 {
-    usec_t pause = (usec_t)held / LONG_BYTES_PER_USEC;
+    size_t rate = bytes * 1000 / (size_t)(took ? took : 1);
+    usec_t pause = g->long_pause ? g->long_pause : LONG_FIRST_USEC;
 
-    return pause < LONG_LEAST_USEC  ? LONG_LEAST_USEC
-           : pause > LONG_MOST_USEC ? LONG_MOST_USEC
-                                    : pause;
+    if (rate < g->rate)
+        g->shrinks = !g->shrinks;
+    pause = g->shrinks ? pause * 2 / 3 : pause * 3 / 2;
+    g->rate = rate;
+    g->long_pause = pause < LONG_LEAST_USEC  ? LONG_LEAST_USEC
+                    : pause > LONG_MOST_USEC ? LONG_MOST_USEC
+                                             : pause;
+    return g->long_pause;
 }
 
 /*
@@ -40,6 +50,7 @@ static usec_t long_pause(size_t held)
 static usec_t loopback_pause(struct gather *g, size_t bytes, usec_t took, usec_t now)
 {
     size_t held;
+    usec_t cycle;
     bool fast;
 
     g->cycle_bytes += bytes;
@@ -47,9 +58,10 @@ static usec_t loopback_pause(struct gather *g, size_t bytes, usec_t took, usec_t
         return NEXT_USEC;
     fast = (usec_t)g->cycle_bytes * 1000 >= (now - g->cycle_start) * FAST_BYTES_PER_MSEC;
     held = g->cycle_bytes;
+    cycle = now - g->cycle_start;
     g->cycle_bytes = 0;
     g->cycle_start = now;
-    return fast ? long_pause(held) : short_pause(g, bytes, took);
+    return fast ? long_pause(g, held, cycle) : short_pause(g, bytes, took);
 }
 
 static unsigned next_pause(struct gather *g, size_t bytes, usec_t took, usec_t now)

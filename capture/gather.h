@@ -29,6 +29,9 @@ struct gather {
     usec_t last_data;   /* ticks of the last turn that brought something */
     usec_t cycle_start; /* loopback: since the sender's queue was last found empty */
     size_t cycle_bytes;
+    size_t rate;       /* bytes a millisecond in the last cycle, */
+    usec_t long_pause; /* and the pause of it; 0 = there was none */
+    bool shrinks;      /* the pauses get shorter, not longer */
     size_t messages; /* counted since the last turn */
     unsigned pause;  /* microseconds, 0 = none */
     bool busy;       /* do not wait for the socket: pause, then read on */

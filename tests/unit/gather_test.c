@@ -73,13 +73,13 @@ static void test_loopback(void)
     usec_t now = 6000000;
 
     turns(&g, &now, 200, 200, 20);
-    ok(g.pause == 1000, "fast, but little at a time: a moment (%u us)", g.pause);
-    turn(&g, &now, 1000, 400, 250);
-    turn(&g, &now, 100, 20, 250);
-    ok(g.pause == 4375, "much: until as much again has gathered (%u us)", g.pause);
-    turn(&g, &now, 4375, 1600, 250);
-    turn(&g, &now, 100, 20, 250);
-    ok(g.pause == 10000, "very much: the longest pause (%u us)", g.pause);
+    ok(g.pause == 10000, "fast: until much has gathered (%u us)", g.pause);
+    turn(&g, &now, 500, 20, 250);
+    ok(g.pause == 6666, "it has got slower: shorter (%u us)", g.pause);
+    turn(&g, &now, 200, 20, 250);
+    ok(g.pause == 4444, "that has made it faster: shorter still (%u us)", g.pause);
+    turn(&g, &now, 300, 20, 250);
+    ok(g.pause == 6666, "slower again: longer (%u us)", g.pause);
     turn(&g, &now, 10000, 1500, 250);
     ok(g.busy && g.pause < 50, "more than a window: the rest is on its way (%u us)", g.pause);
     turns(&g, &now, 200, 400, 4);
