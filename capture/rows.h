@@ -14,11 +14,11 @@
 #include "capture/pipeline.h"
 #include "cli/options.h"
 #include "snapshot/coverage.h"
-#include "source/fetcher.h"
 #include "snapshot/plan.h"
 #include "snapshot/progress.h"
 #include "source/catalog.h"
 #include "source/connection.h"
+#include "source/fetcher.h"
 #include "source/selection.h"
 #include "source/slot.h"
 

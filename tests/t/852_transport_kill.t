@@ -20,14 +20,7 @@ create_ones($pg, 'shop', 3000);
 $pg->sql('shop', q(INSERT INTO t SELECT g, repeat('many', 50) FROM generate_series(100001, 104000) g));
 $pg->sql('shop', q(DO $$ BEGIN FOR i IN 1 .. 2000 LOOP UPDATE t SET name = repeat('again ' || i, 40) WHERE id = i; COMMIT; END LOOP; END $$));
 my $dir = scratch();
-my $number = 0;
-
-# A slot with the whole backlog.
-sub fresh () {
-    my $slot = 'n' . ++$number;
-    $pg->sql('shop', "SELECT pg_copy_logical_replication_slot('kept', '$slot')");
-    return $slot;
-}
+sub fresh () { return fresh_slot($pg, 'shop') }
 
 my @here = (server => $pg, db => 'shop');
 sub args ($slot, @how) {

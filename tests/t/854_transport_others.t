@@ -10,14 +10,12 @@ my $slots = 8;    # that the server has
 my $pg = PgServer->new(initdb => ['--wal-segsize=1'], extra_conf => { max_replication_slots => $slots, max_prepared_transactions => 4 });
 create_ones($pg, 'shop', 4000);
 my $dir = scratch();
-my $number = 0;
 my $slot;
 
 # A slot with the whole backlog.
 sub fresh () {
     $pg->sql('shop', "SELECT pg_drop_replication_slot('$slot')") if $slot && $pg->slot($slot);
-    $slot = 'n' . ++$number;
-    $pg->sql('shop', "SELECT pg_copy_logical_replication_slot('kept', '$slot')");
+    $slot = fresh_slot($pg, 'shop');
 }
 
 sub args (@how) { return ['-S', $slot, qw(-m never -e plain --publication-mode existing --publication p), '--state', "$dir/$slot.json",

@@ -7,14 +7,7 @@ use POSIX ();
 my $pg = PgServer->new(extra_conf => { max_replication_slots => 30 });
 create_ones($pg, 'shop', 3000);
 my $dir = scratch();
-my $number = 0;
-
-# A slot with the whole backlog.
-sub fresh () {
-    my $slot = 'n' . ++$number;
-    $pg->sql('shop', "SELECT pg_copy_logical_replication_slot('kept', '$slot')");
-    return $slot;
-}
+sub fresh () { return fresh_slot($pg, 'shop') }
 
 my @here = (server => $pg, db => 'shop');
 sub args ($slot, @how) { return ['-S', $slot, qw(-m never -e plain --publication-mode existing --publication p), @SMALL, '--transport=sql', @how] }

@@ -6,6 +6,7 @@
 #   copies_are_gone($pg, 'sql');        # a test: no copy of a slot is left on the server
 #   create_tables($pg, 'shop');  backlog($pg, 'shop');    # changes of all kinds, about 8 MB of WAL; see there
 #   create_ones($pg, 'shop', 3000);     # a plain one: table t, publication p, slot "kept", so many transactions of one row
+#   my $slot = fresh_slot($pg, 'shop');   # another slot, with all of them pending
 #
 # Pieces are the smallest there are, 128 kB of WAL, with --catch-up-bytes=1kB: @SMALL.
 package CdcTest::Transports;
@@ -17,7 +18,7 @@ use Test::More ();
 use CdcTest::Plugins;
 use PgServer;
 
-our @EXPORT = qw(@SMALL pieces streams timeless same copies_are_gone create_tables backlog create_ones);
+our @EXPORT = qw(@SMALL pieces streams timeless same copies_are_gone create_tables backlog create_ones fresh_slot);
 our @SMALL = ('-v', '--catch-up-bytes=1kB');
 
 sub _said ($r) { return ref $r eq 'Cdc::Result' ? $r->err : $r->stderr }
@@ -55,6 +56,13 @@ sub create_ones ($pg, $db, $n) {
     $pg->sql($db, q(CREATE TABLE t (id int PRIMARY KEY, name text); CREATE PUBLICATION p FOR TABLE t;
         SELECT pg_create_logical_replication_slot('kept', 'pgoutput')));
     $pg->sql($db, "DO \$\$ BEGIN FOR i IN 1 .. $n LOOP INSERT INTO t VALUES (i, repeat('name ' || i, 40)); COMMIT; END LOOP; END \$\$");
+}
+
+my $number = 0;
+sub fresh_slot ($pg, $db) {
+    my $slot = 'n' . ++$number;
+    $pg->sql($db, "SELECT pg_copy_logical_replication_slot('kept', '$slot')");
+    return $slot;
 }
 
 # ---- changes of all kinds ----
